@@ -1,0 +1,67 @@
+# One command for each thing one does here. Each makes its own .venv first, from pinned, hashed
+# requirements; a second run finds the stamp and starts at once.
+
+PYTHON ?= python3
+UV ?= uv
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+REQUIREMENTS := deploy/requirements
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test lint bench venv lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafka, orders, proof (ARGS=...)
+	$(BIN)/parity demo $(ARGS)
+
+test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS=...)
+	$(BIN)/python -m pytest $(ARGS)
+
+lint: $(VENV)/dev.stamp ## format, lint, types, layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
+	$(BIN)/python -m tests.bench $(ARGS)
+
+venv: $(VENV)/dev.stamp ## .venv with everything a developer needs
+
+lock: ## pin the requirements anew (needs uv)
+	$(UV) pip compile $(LOCK) --extra dev --extra fast $(REQUIREMENTS)/build.in -o $(REQUIREMENTS)/dev.txt
+	$(UV) pip compile $(LOCK) --extra test --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/test.txt
+	$(UV) pip compile $(LOCK) --extra demo --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/demo.txt
+	$(UV) pip compile $(LOCK) --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/run.txt
+
+clean: ## remove what the above made
+	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One resolution for every supported system and Python; no header, no registry, no path in the result.
+LOCK := pyproject.toml --quiet --upgrade --universal --python-version 3.11 --no-build --generate-hashes \
+	--no-emit-index-url --no-header --no-annotate
+# The smaller sets take their versions from the largest.
+SAME := -c $(REQUIREMENTS)/dev.txt
+
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+# Whoever has the developer's set has the demo's too.
+$(VENV)/demo.stamp: $(REQUIREMENTS)/demo.txt pyproject.toml | $(VENV)/bin/python
+	@test $(VENV)/dev.stamp -nt $(REQUIREMENTS)/dev.txt || { echo "installing the demo into $(VENV) (once)"; \
+	  $(PIP) --require-hashes -r $(REQUIREMENTS)/demo.txt; }
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(REQUIREMENTS)/dev.txt pyproject.toml | $(VENV)/bin/python
+	@echo "installing the developer's tools into $(VENV) (once)"
+	$(PIP) --require-hashes -r $(REQUIREMENTS)/dev.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@

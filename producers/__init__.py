@@ -1,0 +1,57 @@
+"""What upstream services use to send commands, and the flows that exercise the exchange.
+
+client: OrderPublisher, typed, in order per key, at least once. The only module here that meets
+aiokafka. flow: seed -> commands, pure. load: a process of its own that publishes a flow.
+Nothing here knows how the worker decides: only `worker.wire` and `worker.domain` are shared.
+"""
+
+from producers.client import (
+    Ack,
+    BrokerUnreachable,
+    Delivery,
+    InvalidCommand,
+    NotDelivered,
+    OrderPublisher,
+    Publishable,
+    PublisherError,
+    TopicUnfit,
+)
+from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
+from worker.domain.commands import (
+    CancelOrder,
+    Deposit,
+    OpenMarket,
+    Outcome,
+    PlaceOrder,
+    ResolveMarket,
+    Side,
+    TimeInForce,
+    Withdraw,
+)
+
+__all__ = [
+    "Ack",
+    "BrokerUnreachable",
+    "CancelOrder",
+    "Delivery",
+    "Deposit",
+    "Flow",
+    "FlowSettings",
+    "InvalidCommand",
+    "NotDelivered",
+    "OpenMarket",
+    "OrderPublisher",
+    "Outcome",
+    "PlaceOrder",
+    "Publishable",
+    "PublisherError",
+    "ResolveMarket",
+    "Side",
+    "TimeInForce",
+    "TopicUnfit",
+    "Withdraw",
+    "flow",
+    "hot",
+    "resolutions",
+    "uniform",
+]

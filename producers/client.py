@@ -1,0 +1,629 @@
+"""Publish commands: typed, in order per key, at least once, every call with a deadline.
+
+Contract. Records of one partition leave in the order of the ``publish`` calls, one batch at a
+time. When a batch fails, its producer is dead: a new one sends the same bytes again, from the first
+record that is not acknowledged. Whatever the dead one still writes is therefore a repeat, so first
+occurrences stay in order, and the order's id makes repeats harmless. Not promised: that a record
+is written once, or that one that raised NotDelivered was not written.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import math
+import random
+import re
+from collections import deque
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+from aiokafka import AIOKafkaProducer
+from aiokafka.errors import (
+    ClusterAuthorizationFailedError,
+    KafkaConnectionError,
+    KafkaError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
+)
+
+from worker.domain.commands import (
+    CancelOrder,
+    Deposit,
+    MarketCommand,
+    OpenMarket,
+    Outcome,
+    PlaceOrder,
+    ResolveMarket,
+    Side,
+    TimeInForce,
+    TransferCommand,
+    Withdraw,
+)
+from worker.domain.ids import partition_of
+from worker.domain.units import JSON_INTEGER_MAX, TITLE_CHARS_MAX
+from worker.wire.commands import encode
+
+Publishable = MarketCommand | TransferCommand
+"""A command that may be sent; Unreadable is none."""
+
+CLOSE_DEADLINE_S: Final = 1.0
+"""How long each step of ending a producer may take."""
+_FAILURES: Final = (KafkaError, TimeoutError, OSError)
+_HOPELESS: Final = (
+    ClusterAuthorizationFailedError,
+    MessageSizeTooLargeError,
+    TopicAuthorizationFailedError,
+)
+
+
+class InvalidCommand(ValueError):
+    """The worker would refuse this as malformed. Nothing was sent."""
+
+    def __init__(self, command: object, field: str, value: object, rule: str, way_out: str) -> None:
+        what = f"{type(command).__name__}.{field}" if field else type(command).__name__
+        super().__init__(f"{what} is {value!r:.100}: {rule}; {way_out}")
+        self.field = field
+        self.value = value
+        self.rule = rule
+        self.way_out = way_out
+
+
+class PublisherError(Exception):
+    """Root of what can go wrong between here and the broker."""
+
+
+class BrokerUnreachable(PublisherError):
+    """No connection by the deadline. Nothing was sent."""
+
+
+class TopicUnfit(PublisherError):
+    """A topic is missing or has too few partitions. Nothing was sent."""
+
+
+class NotDelivered(PublisherError):
+    """Not known to be in the topic: publish ``commands`` again with the same ids, in this order.
+
+    Never with new ids: they may have arrived.
+    """
+
+    def __init__(self, message: str, commands: Sequence[Publishable]) -> None:
+        super().__init__(message)
+        self.commands = tuple(commands)
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Where a command lies, on as many brokers as the topic asks for.
+
+    ``timestamp_ms`` is the broker's, if it stamps (LogAppendTime), else the producer's. ``offset``
+    is -1 when the broker knew the record for a repeat but no longer its place.
+    """
+
+    topic: str
+    partition: int
+    offset: int
+    timestamp_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """How long and how often a record is tried. ``timeout_s`` bounds ``publish`` as a whole."""
+
+    timeout_s: float = 60.0
+    attempt_timeout_s: float = 10.0
+    attempts_max: int = 30
+    backoff_base_s: float = 0.05
+    backoff_cap_s: float = 3.0
+    batch_bytes_max: int = 131_072
+    unacknowledged_max: int = 100_000
+
+    def __post_init__(self) -> None:
+        if self.attempts_max < 1:
+            raise ValueError(f"attempts_max is {self.attempts_max}: at least one is needed")
+
+    def backoff_s(self, attempt: int, rng: random.Random) -> float:
+        """Return the pause after failed attempt 1, 2, …: full jitter, growing to the cap."""
+        return rng.uniform(0, min(self.backoff_cap_s, self.backoff_base_s * 2.0**attempt))
+
+
+@dataclass(slots=True)
+class _Record:
+    command: Publishable
+    key: bytes
+    value: bytes
+    deadline: float
+    ack: asyncio.Future[Ack]
+
+
+@dataclass(slots=True)
+class _Outbox:
+    """What one partition still has to acknowledge, oldest first."""
+
+    topic: str
+    partition: int
+    waiting: deque[_Record]
+    task: asyncio.Task[None] | None = None
+
+    def acknowledge(self, acks: Iterable[Ack]) -> None:
+        for ack in acks:
+            record = self.waiting.popleft()
+            if not record.ack.done():
+                record.ack.set_result(ack)
+
+    def give_up(self, reason: str) -> None:
+        """Fail everything that waits: what is behind a lost record must not overtake it."""
+        for record in self.waiting:
+            if not record.ack.done():
+                text = f"not known to be in {self.topic}[{self.partition}]: {reason}"
+                error = NotDelivered(f"{text}; send it again, with the same id", [record.command])
+                record.ack.set_exception(error)
+        self.waiting.clear()
+
+
+class OrderPublisher:
+    """Publishes commands. Use with ``async with``; one for a whole process is enough.
+
+    ``orders_partitions`` and ``transfers_partitions`` are the streams' counts, fixed for life;
+    None takes the topic's as it is at the start. ``security`` holds aiokafka's own keywords
+    (``security_protocol``, ``ssl_context``, ``sasl_…``).
+    """
+
+    def __init__(  # noqa: PLR0913 -- all by keyword, most with a default
+        self,
+        bootstrap_servers: str,
+        *,
+        orders_topic: str = "parity.orders.v1",
+        transfers_topic: str = "parity.transfers.v1",
+        orders_partitions: int | None = None,
+        transfers_partitions: int | None = None,
+        delivery: Delivery | None = None,
+        security: Mapping[str, object] | None = None,
+        rng: random.Random | None = None,
+    ) -> None:
+        self._topics = {orders_topic: orders_partitions, transfers_topic: transfers_partitions}
+        self._orders_topic, self._transfers_topic = orders_topic, transfers_topic
+        self._delivery = delivery or Delivery()
+        self._link = _Link(bootstrap_servers, self._delivery, security or {})
+        self._rng = rng or random.Random()  # noqa: S311 -- jitter
+        self._partitions: dict[str, int] = {}
+        self._outboxes: dict[tuple[str, int], _Outbox] = {}
+        self._aborted = asyncio.Event()
+        self._open = False
+        self._waiting = 0
+        self._losses = 0
+        self.acknowledged = 0
+        """Records acknowledged so far."""
+
+    async def __aenter__(self) -> Self:
+        """Connect and look at the topics.
+
+        Raises BrokerUnreachable by the deadline and TopicUnfit at once.
+        """
+        try:
+            async with asyncio.timeout(self._delivery.timeout_s):
+                counts = await self._first_look()
+            self._partitions = _fitting(self._topics, counts)
+        except TimeoutError as error:
+            await self._link.close()
+            raise BrokerUnreachable(f"no answer in {self._delivery.timeout_s:g} s") from error
+        except BaseException:
+            await self._link.close()
+            raise
+        self._open = True
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
+    ) -> None:
+        """Wait until all that was published has an outcome; after an exception, give up at once."""
+        self._open = False
+        tasks = [box.task for box in self._outboxes.values() if box.task and not box.task.done()]
+        try:
+            if tasks and kind is None:
+                await asyncio.wait(tasks)
+        finally:
+            self._aborted.set()
+            for task in tasks:
+                task.cancel()
+            if tasks:
+                await asyncio.wait(tasks)
+            # A task that was cancelled before its first step has told nobody.
+            for box in self._outboxes.values():
+                self._give_up(box, "the publisher was closed")
+            await self._link.close()
+
+    async def publish(self, command: Publishable) -> Ack:
+        """Send one command; it is durable when this returns.
+
+        Commands with the same key arrive in the order of the calls. Raises InvalidCommand before
+        anything is sent, NotDelivered by the deadline. Cancelling does not unsend.
+        """
+        return await self._enqueue(command).ack
+
+    async def publish_all(
+        self,
+        commands: Iterable[Publishable] | AsyncIterable[Publishable],
+        *,
+        in_flight_max: int = 4_000,
+    ) -> int:
+        """Send commands in order per key; return how many are acknowledged, which is all.
+
+        At most ``in_flight_max`` are unacknowledged at a time. When one fails no more are taken
+        from ``commands``, the others in flight are waited for, and NotDelivered names every one
+        to be sent again; an iterator then stands behind the last one taken.
+        """
+        window, losses = _Window(in_flight_max), self._losses
+        try:
+            async with contextlib.aclosing(_each(commands)) as each:
+                async for command in each:
+                    if self._losses != losses:
+                        # What is lost goes first, when it is sent again.
+                        window.refuse(command)
+                        break
+                    window.add(self._enqueue(command))
+                    if not await window.has_room():
+                        break
+        except asyncio.CancelledError:
+            window.forget()
+            raise
+        finally:
+            await window.settle()
+        return window.delivered
+
+    def _enqueue(self, command: Publishable) -> _Record:
+        """Put a command in its partition's line. Nothing is awaited: the calls' order is kept."""
+        if not self._open:
+            raise RuntimeError("the OrderPublisher is not open: use it in `async with`")
+        check(command)
+        if self._waiting >= self._delivery.unacknowledged_max:
+            text = f"not sent: {self._waiting} are unacknowledged already; await some first"
+            raise NotDelivered(text, [command])
+        loop = asyncio.get_running_loop()
+        topic, key = self._address(command)
+        box = self._outbox(topic, partition_of(key, self._partitions[topic]))
+        deadline = loop.time() + self._delivery.timeout_s
+        record = _Record(command, key.encode(), encode(command), deadline, loop.create_future())
+        box.waiting.append(record)
+        self._waiting += 1
+        if box.task is None:
+            name = f"publish-{topic}-{box.partition}"
+            box.task = asyncio.create_task(self._empty(box), name=name)
+        return record
+
+    def _address(self, command: Publishable) -> tuple[str, str]:
+        match command:
+            case Deposit() | Withdraw():
+                return self._transfers_topic, command.account_id
+            case _:
+                return self._orders_topic, command.market_id
+
+    def _outbox(self, topic: str, partition: int) -> _Outbox:
+        box = self._outboxes.get((topic, partition))
+        if box is None:
+            box = self._outboxes[topic, partition] = _Outbox(topic, partition, deque())
+        return box
+
+    async def _empty(self, box: _Outbox) -> None:
+        """Send until nothing waits. However it ends, nobody waits for what is not sent."""
+        try:
+            while box.waiting:
+                await self._advance(box)
+        except BaseException as error:
+            self._give_up(box, repr(error))
+            raise
+        finally:
+            # In one step with the last look at `waiting`: what comes later starts a new task.
+            box.task = None
+
+    async def _advance(self, box: _Outbox) -> None:
+        """Get the oldest waiting records acknowledged, or give up all that wait."""
+        for attempt in range(1, self._delivery.attempts_max + 1):
+            try:
+                acks = await self._send(box)
+            except _FAILURES as error:
+                late = asyncio.get_running_loop().time() >= box.waiting[0].deadline
+                if late or attempt == self._delivery.attempts_max or isinstance(error, _HOPELESS):
+                    self._give_up(box, f"attempt {attempt} failed: {error!r}")
+                    return
+                await self._pause(attempt, box.waiting[0].deadline)
+            else:
+                self._waiting -= len(acks)
+                self.acknowledged += len(acks)
+                box.acknowledge(acks)
+                return
+
+    def _give_up(self, box: _Outbox, reason: str) -> None:
+        if box.waiting:
+            self._losses += 1
+            self._waiting -= len(box.waiting)
+            box.give_up(reason)
+
+    async def _send(self, box: _Outbox) -> Sequence[Ack]:
+        """Send one batch, from the oldest on, and return its acknowledgements.
+
+        Raises a failure by the attempt's deadline; the producer is gone by then.
+        """
+        attempt_deadline = asyncio.get_running_loop().time() + self._delivery.attempt_timeout_s
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout_at(min(attempt_deadline, box.waiting[0].deadline)):
+                producer = await self._link.producer()
+                return await _send_batch(producer, box)
+        except _FAILURES:
+            if producer is not None:
+                self._link.discard(producer)
+            raise
+
+    async def _pause(self, attempt: int, deadline: float) -> None:
+        until = asyncio.get_running_loop().time() + self._delivery.backoff_s(attempt, self._rng)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout_at(min(until, deadline)):
+                await self._aborted.wait()
+
+    async def _first_look(self) -> Mapping[str, int]:
+        """Return the topics' partition counts. The caller sets the deadline."""
+        for attempt in itertools.count(1):
+            try:
+                async with asyncio.timeout(self._delivery.attempt_timeout_s):
+                    return await self._link.partitions(list(self._topics))
+            except _FAILURES as error:
+                if attempt >= self._delivery.attempts_max or isinstance(error, _HOPELESS):
+                    raise BrokerUnreachable(f"attempt {attempt} failed: {error!r}") from error
+            await self._pause(attempt, math.inf)
+        raise AssertionError("counted to the end")
+
+
+class _Link:
+    """The producer in use. One that failed is replaced, never used again.
+
+    After a failed batch an idempotent producer's sequence has a hole (aiokafka #1017).
+    """
+
+    def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
+        self._options = {
+            "bootstrap_servers": servers,
+            "acks": "all",
+            "enable_idempotence": True,
+            "max_batch_size": delivery.batch_bytes_max,
+            "metadata_max_age_ms": 30_000,
+            "request_timeout_ms": int(delivery.attempt_timeout_s * 1_000),
+            **security,
+        }
+        self._producer: AIOKafkaProducer | None = None
+        self._ending: set[asyncio.Task[None]] = set()
+        self._lock = asyncio.Lock()
+
+    async def producer(self) -> AIOKafkaProducer:
+        """Return the producer, connecting first if there is none. The caller sets the deadline."""
+        if self._producer is None:
+            async with self._lock:
+                if self._producer is None:
+                    self._producer = await self._connected()
+        return self._producer
+
+    async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
+        """Return the partition counts of those topics that exist. Creates none."""
+        producer = await self.producer()
+        try:
+            # All topics, because asking for one by name may create it.
+            cluster = await producer.client.fetch_all_metadata()
+        except _FAILURES:
+            self.discard(producer)
+            raise
+        found = {topic: cluster.partitions_for_topic(topic) for topic in topics}
+        return {topic: len(numbers) for topic, numbers in found.items() if numbers}
+
+    def discard(self, dead: AIOKafkaProducer) -> None:
+        """Use a producer no more. It ends in the background: nobody's deadline waits for that."""
+        if self._producer is dead:
+            self._producer = None
+            ending = asyncio.create_task(_let_go(dead), name="producer-end")
+            self._ending.add(ending)
+            ending.add_done_callback(self._ending.discard)
+
+    async def close(self) -> None:
+        """Let go of all producers, within a few seconds, whatever state the broker is in."""
+        if self._producer is not None:
+            self.discard(self._producer)
+        if self._ending:
+            await asyncio.wait(self._ending)
+
+    async def _connected(self) -> AIOKafkaProducer:
+        producer = AIOKafkaProducer(**self._options)
+        try:
+            await producer.start()
+        except BaseException:
+            await _let_go(producer)
+            raise
+        return producer
+
+
+class _Window:
+    """The commands of one ``publish_all`` that have no outcome yet, oldest first."""
+
+    def __init__(self, size: int) -> None:
+        self._size = size
+        self._records: deque[_Record] = deque()
+        self._refused: list[Publishable] = []
+        self.delivered = 0
+
+    def add(self, record: _Record) -> None:
+        self._records.append(record)
+
+    def refuse(self, command: Publishable) -> None:
+        """Note a command that was taken and is not sent."""
+        self._refused.append(command)
+
+    async def has_room(self) -> bool:
+        """Wait until another may be sent; False when the oldest was not delivered."""
+        while len(self._records) >= self._size:
+            oldest = self._records[0].ack
+            if not oldest.done():
+                await asyncio.wait([oldest])
+            if oldest.exception() is not None:
+                return False
+            self._records.popleft()
+            self.delivered += 1
+        return True
+
+    async def settle(self) -> None:
+        """Wait for every outcome; raises one NotDelivered for all that were not."""
+        if self._records:
+            await asyncio.wait([record.ack for record in self._records])
+        lost = [record for record in self._records if record.ack.exception() is not None]
+        self.delivered += len(self._records) - len(lost)
+        commands = [*(record.command for record in lost), *self._refused]
+        if commands:
+            first = lost[0].ack.exception() if lost else None
+            why = first or "not sent: another one was lost"
+            raise NotDelivered(f"{len(commands)} commands, the first {why}", commands) from first
+
+    def forget(self) -> None:
+        """Stop waiting; what is on its way may arrive."""
+        for record in self._records:
+            record.ack.cancel()
+        self._records.clear()
+
+
+async def _each(
+    commands: Iterable[Publishable] | AsyncIterable[Publishable],
+) -> AsyncGenerator[Publishable, None]:
+    if isinstance(commands, AsyncIterable):
+        async for command in commands:
+            yield command
+    else:
+        for command in commands:
+            yield command
+
+
+async def _send_batch(producer: AIOKafkaProducer, box: _Outbox) -> Sequence[Ack]:
+    known = producer.client.cluster.partitions_for_topic(box.topic) or ()
+    if box.partition not in known:
+        raise UnknownTopicOrPartitionError(f"{box.topic}[{box.partition}] is gone")
+    batch = producer.create_batch()
+    stamps: list[int] = []
+    for record in box.waiting:
+        appended = batch.append(timestamp=None, key=record.key, value=record.value)
+        if appended is None:
+            break
+        stamps.append(appended.timestamp)
+    delivered = await producer.send_batch(batch, box.topic, partition=box.partition)
+    written = await delivered
+    return [
+        Ack(
+            box.topic,
+            box.partition,
+            written.offset + index if written.offset >= 0 else -1,
+            written.timestamp if written.timestamp >= 0 else stamp,
+        )
+        for index, stamp in enumerate(stamps)
+    ]
+
+
+async def _let_go(producer: AIOKafkaProducer) -> None:
+    """End a producer within a few seconds; whoever waits for its batches gets an error.
+
+    ``stop`` alone waits for ever when the broker is dead: idempotent batches never expire. It can
+    also end in a CancelledError that nobody asked for, with sockets open.
+    """
+    sender = producer._sender.sender_task  # noqa: SLF001 -- there is no public way
+    if sender is not None and not sender.done():
+        sender.cancel()
+        # Else the sender would first wait for the requests on their way.
+        for connection in producer.client._conns.values():  # noqa: SLF001
+            connection.close()
+        await asyncio.wait([sender], timeout=CLOSE_DEADLINE_S)
+    producer._message_accumulator.fail_all(KafkaConnectionError("abandoned"))  # noqa: SLF001
+    for ending in (producer.stop(), producer.client.close()):
+        task = asyncio.ensure_future(ending)
+        await asyncio.wait([task], timeout=CLOSE_DEADLINE_S)
+        if not task.cancel() and not task.cancelled():
+            task.exception()
+
+
+def _fitting(wanted: Mapping[str, int | None], found: Mapping[str, int]) -> dict[str, int]:
+    """Return the partition count to reckon with per topic. Raises TopicUnfit."""
+    for topic, count in wanted.items():
+        if topic not in found:
+            names = ", ".join(sorted(found)) or "neither topic"
+            raise TopicUnfit(f"no topic {topic!r} (found: {names}): create it, or name another")
+        if count is not None and not 1 <= count <= found[topic]:
+            text = f"the stream has {count} partitions, topic {topic!r} has {found[topic]}"
+            raise TopicUnfit(f"{text}: give the stream's own count, or name another topic")
+    return {topic: count or found[topic] for topic, count in wanted.items()}
+
+
+_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_ID_RULE: Final = ("1 to 64 of A-Z a-z 0-9 . _ : -", "choose another id")
+_INTEGER_RULE: Final = ("an int within ±(2**53-1)", "convert it without loss, or split the order")
+_TITLE: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{TITLE_CHARS_MAX}}}")
+_TITLE_RULE: Final = (f"1 to {TITLE_CHARS_MAX} characters, none a control character", "mend it")
+
+
+def _is_id(value: object) -> bool:
+    return isinstance(value, str) and _ID.fullmatch(value) is not None
+
+
+def _is_integer(value: object) -> bool:
+    # A bool is an int to Python, but `true` is none to the wire.
+    return type(value) is int and -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX
+
+
+def _is_title(value: object) -> bool:
+    return isinstance(value, str) and _TITLE.fullmatch(value) is not None
+
+
+_Rule = tuple[str, Callable[[object], bool], tuple[str, str]]
+
+
+def _one_of(kind: type[Side] | type[TimeInForce] | type[Outcome]) -> _Rule:
+    names = " or ".join(kind)
+    field = {Side: "side", TimeInForce: "time_in_force", Outcome: "outcome"}[kind]
+    return field, lambda value: isinstance(value, kind), (names, f"use {kind.__name__}")
+
+
+def _ids(*fields: str) -> tuple[_Rule, ...]:
+    return tuple((field, _is_id, _ID_RULE) for field in fields)
+
+
+def _integers(*fields: str) -> tuple[_Rule, ...]:
+    return tuple((field, _is_integer, _INTEGER_RULE) for field in fields)
+
+
+_TRANSFER: Final = (*_ids("account_id", "transfer_id"), *_integers("amount"))
+_RULES: Final[Mapping[type, tuple[_Rule, ...]]] = {
+    PlaceOrder: (
+        *_ids("market_id", "account_id", "order_id"),
+        *_integers("price", "quantity"),
+        _one_of(Side),
+        _one_of(TimeInForce),
+    ),
+    CancelOrder: _ids("market_id", "account_id", "order_id"),
+    OpenMarket: (
+        *_ids("market_id", "operator_id"),
+        *_integers("payout"),
+        ("title", _is_title, _TITLE_RULE),
+    ),
+    ResolveMarket: (*_ids("market_id", "operator_id"), _one_of(Outcome)),
+    Deposit: _TRANSFER,
+    Withdraw: _TRANSFER,
+}
+
+
+def check(command: object) -> None:
+    """Raise InvalidCommand unless ``command`` is well-formed.
+
+    Whether a price fits its market or the funds suffice is the exchange's to answer, with a
+    rejection: only it knows.
+    """
+    rules = _RULES.get(type(command))
+    if rules is None:
+        kinds = ", ".join(kind.__name__ for kind in _RULES)
+        raise InvalidCommand(command, "", command, "no command", f"send one of {kinds}")
+    for field, is_well_formed, (rule, way_out) in rules:
+        value = getattr(command, field)
+        if not is_well_formed(value):
+            raise InvalidCommand(command, field, value, rule, way_out)

@@ -1,0 +1,66 @@
+"""Real servers for the tests: started when the first test asks, once a session."""
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from worker.embedded import EmbeddedKafka, EmbeddedPostgres
+
+
+class PostgresServer(Protocol):
+    """What a test needs of a server that it does not break."""
+
+    @property
+    def url(self) -> str: ...
+
+
+@dataclass(frozen=True, slots=True)
+class GivenPostgres:
+    """The server that PARITY_TEST_DATABASE_URL names."""
+
+    url: str
+
+
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[PostgresServer]:
+    given = os.environ.get("PARITY_TEST_DATABASE_URL")
+    if given:
+        yield GivenPostgres(given)
+        return
+    with EmbeddedPostgres.start() as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def kafka_server() -> Iterator[EmbeddedKafka]:
+    with EmbeddedKafka.start() as server:
+        yield server
+
+
+@pytest.fixture
+async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """A new, empty database, dropped after the test whoever is still connected to it."""
+    name = f"test_{uuid.uuid4().hex}"
+    await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
+    yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
+    await execute(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+
+
+async def execute(url: str, statement: str) -> None:
+    connection = await asyncpg.connect(url)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
+
+
+@pytest.fixture
+def topic_prefix() -> str:
+    """Begins the name of every topic of one test: the broker is shared."""
+    return f"test-{uuid.uuid4().hex[:12]}-"

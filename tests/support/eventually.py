@@ -1,0 +1,28 @@
+"""The only way a test may wait."""
+
+import asyncio
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, overload
+
+POLL_INTERVAL_S = 0.01
+
+T = TypeVar("T")
+
+
+@overload
+async def eventually(condition: Callable[[], Awaitable[T]], within_s: float) -> T: ...
+@overload
+async def eventually(condition: Callable[[], T], within_s: float) -> T: ...
+async def eventually(condition: Callable[[], Any], within_s: float) -> Any:
+    """Return the first true answer of ``condition``; AssertionError when there is none in time."""
+    deadline = asyncio.get_running_loop().time() + within_s
+    while True:
+        answer = condition()
+        if inspect.isawaitable(answer):
+            answer = await answer
+        if answer:
+            return answer
+        if asyncio.get_running_loop().time() > deadline:
+            raise AssertionError(f"not within {within_s:g} s, the last answer was {answer!r}")
+        await asyncio.sleep(POLL_INTERVAL_S)

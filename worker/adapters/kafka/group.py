@@ -1,0 +1,67 @@
+"""How a consumer takes part in its group, and how it stops taking part."""
+
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.coordinator.assignors.roundrobin import RoundRobinPartitionAssignor
+from aiokafka.coordinator.protocol import ConsumerProtocolMemberAssignment
+from typing_extensions import override
+
+from worker.adapters.kafka.deadline import cancelled, stop_within
+
+_COORDINATOR_TASKS: Final = ("_coordination_task", "_heartbeat_task", "_commit_refresh_task")
+
+
+def round_robin(receive: Callable[[Iterable[KafkaPartition]], None]) -> type[Any]:
+    """Round robin, because it has no state.
+
+    aiokafka's sticky assignor keeps its state in the class, shared by all consumers of a process,
+    and saves nothing here: the eager protocol revokes every partition anyway. Members are sorted
+    by id, which begins with the client's, so lanes stay where they are when client ids are stable.
+    """
+
+    class Assignor(RoundRobinPartitionAssignor):
+        @classmethod
+        @override
+        def on_assignment(cls, assignment: ConsumerProtocolMemberAssignment) -> None:
+            receive(assignment.partitions())
+
+    return Assignor
+
+
+class Listener(ConsumerRebalanceListener):
+    """Passes aiokafka's two calls on. What they raise would only be logged (A3)."""
+
+    def __init__(
+        self,
+        assigned: Callable[[Iterable[KafkaPartition]], Awaitable[None]],
+        revoked: Callable[[Iterable[KafkaPartition]], Awaitable[None]],
+    ) -> None:
+        self._assigned = assigned
+        self._revoked = revoked
+
+    @override
+    async def on_partitions_assigned(self, assigned: Iterable[KafkaPartition]) -> None:
+        await self._assigned(assigned)
+
+    @override
+    async def on_partitions_revoked(self, revoked: Iterable[KafkaPartition]) -> None:
+        await self._revoked(revoked)
+
+
+async def sever(kafka: AIOKafkaConsumer) -> None:
+    """Drop what a ``stop`` that did not come to its end left behind: connections and tasks.
+
+    Without a ``stop`` before, this is how a member dies: the group hears nothing of it.
+    """
+    coordinator, fetcher = getattr(kafka, "_coordinator", None), getattr(kafka, "_fetcher", None)
+    await cancelled(
+        [
+            *(getattr(coordinator, name, None) for name in _COORDINATOR_TASKS),
+            getattr(fetcher, "_fetch_task", None),
+            *getattr(fetcher, "_pending_tasks", ()),
+        ]
+    )
+    await stop_within(1.0, kafka._client.close())  # noqa: SLF001

@@ -1,0 +1,76 @@
+"""How the clients are set up: who we are to the brokers, and how long we wait for them."""
+
+import logging
+from dataclasses import dataclass, field
+from ssl import SSLContext
+from typing import Any, Final, Literal
+
+from aiokafka import codec
+from aiokafka.abc import AbstractTokenProvider
+
+from worker.errors import ConfigError
+
+METADATA_AGE_MAX_MS: Final = 30_000
+"""New partitions and moved leaders are noticed after this long."""
+RETRY_BACKOFF_MS: Final = 100
+
+Compression = Literal["gzip", "snappy", "lz4", "zstd"]
+Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Security:
+    """How to reach the brokers. The default is for brokers of this machine only."""
+
+    protocol: Protocol = "PLAINTEXT"
+    ssl_context: SSLContext | None = None
+    mechanism: str = "PLAIN"
+    username: str | None = None
+    password: str | None = field(default=None, repr=False)
+    token_provider: AbstractTokenProvider | None = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return what every aiokafka client takes."""
+        return {
+            "security_protocol": self.protocol,
+            "ssl_context": self.ssl_context,
+            "sasl_mechanism": self.mechanism,
+            "sasl_plain_username": self.username,
+            "sasl_plain_password": self.password,
+            "sasl_oauth_token_provider": self.token_provider,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Deadlines:
+    """Seconds. ``session_s`` is how long a silent member keeps its partitions."""
+
+    session_s: float = 10.0
+    rebalance_s: float = 20.0
+    start_s: float = 40.0
+    call_s: float = 5.0
+    send_s: float = 10.0
+    callback_s: float = 6.0
+    close_s: float = 5.0
+
+
+def require_codec(compression: Compression | None) -> None:
+    """Refuse now what would fail at the first record (A34)."""
+    installed = {
+        None: True,
+        "gzip": codec.has_gzip(),
+        "snappy": codec.has_snappy(),
+        "lz4": codec.has_lz4(),
+        "zstd": codec.has_zstd(),
+    }
+    if not installed[compression]:
+        raise ConfigError(f"compression {compression} needs: pip install aiokafka[{compression}]")
+
+
+def silence_secrets() -> None:
+    """Keep aiokafka's loggers at INFO or above: at DEBUG they print passwords (A30)."""
+    names = [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka.")]
+    for name in ["aiokafka", *names]:
+        logger = logging.getLogger(name)
+        if logger.getEffectiveLevel() < logging.INFO:
+            logger.setLevel(logging.INFO)

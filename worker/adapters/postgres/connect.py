@@ -1,0 +1,52 @@
+"""Connections with the settings that the statements rely on, checked once made."""
+
+from typing import Final
+
+import asyncpg
+
+from worker.adapters.postgres import outcomes
+from worker.errors import ConfigError
+
+LANE_SETTINGS: Final = {
+    "application_name": "parity",
+    "default_transaction_isolation": "repeatable read",
+    # The batch statement joins few rows to large tables by key. Planned on empty tables it would
+    # otherwise turn into hash joins and sequential scans once they have grown.
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_seqscan": "off",
+    "jit": "off",
+    "lock_timeout": "200ms",
+    "idle_in_transaction_session_timeout": "5s",
+}
+AUDIT_SETTINGS: Final = {
+    "application_name": "parity-audit",
+    "default_transaction_isolation": "repeatable read",
+    "default_transaction_read_only": "on",
+    "jit": "off",
+}
+
+
+async def connect(
+    url: str, settings: dict[str, str], *, timeout_s: float
+) -> "asyncpg.Connection[asyncpg.Record]":
+    """Return a connection whose every call ends within ``timeout_s``. Raises Unavailable."""
+    try:
+        connection = await asyncpg.connect(
+            url, server_settings=settings, timeout=timeout_s, command_timeout=timeout_s
+        )
+    except ValueError as error:
+        raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        raise outcomes.of_connect(error) from error
+    try:
+        isolation = await connection.fetchval("SHOW transaction_isolation")
+    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        connection.terminate()
+        raise outcomes.of_connect(error) from error
+    if isolation != "repeatable read":
+        connection.terminate()
+        raise ConfigError(
+            f"the database runs transactions in {isolation!r}; Parity needs 'repeatable read'"
+        )
+    return connection

@@ -1,0 +1,41 @@
+"""What an asyncpg failure means, in the words of ``worker.errors``.
+
+Told by exception class and SQLSTATE, never by text, except OC001: DSQL puts that in the message.
+Anything not known to mean "nothing was written" means that nobody knows.
+"""
+
+from typing import Final
+
+import asyncpg
+
+from worker.errors import Conflict, OutcomeUnknown, Poison, Refused, StoreError, Unavailable
+
+_LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
+_UNKNOWN_CLASSES: Final = frozenset({"08", "53", "57", "58", "XX"})
+
+
+def of_statement(error: Exception) -> StoreError:
+    """Return what a failed statement means."""
+    if not isinstance(error, asyncpg.PostgresError):
+        return OutcomeUnknown(f"{type(error).__name__}: {error}")
+    sqlstate = error.sqlstate or ""
+    message = f"{sqlstate} {error}"
+    if sqlstate in _LOST_RACES or schema_changed(error):
+        return Conflict(message, sqlstate=sqlstate)
+    if sqlstate.startswith("23"):
+        constraint = str(getattr(error, "constraint_name", None) or "")
+        return Refused(message, sqlstate=sqlstate, constraint=constraint)
+    if not sqlstate or sqlstate[:2] in _UNKNOWN_CLASSES:
+        return OutcomeUnknown(message, sqlstate=sqlstate)
+    return Poison(message, sqlstate=sqlstate)
+
+
+def of_connect(error: Exception) -> StoreError:
+    """Return what a failed attempt to connect means: that nothing was sent."""
+    sqlstate = str(getattr(error, "sqlstate", None) or "")
+    return Unavailable(f"{type(error).__name__}: {error}", sqlstate=sqlstate)
+
+
+def schema_changed(error: Exception) -> bool:
+    """Return whether the statement must be prepared again: nothing was written."""
+    return isinstance(error, asyncpg.InvalidCachedStatementError) or "(OC001)" in str(error)

@@ -1,0 +1,78 @@
+"""What can go wrong, sorted by what the lane does next (design: the table of "What came back").
+
+    ParityError
+    ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
+    ├── StoreError
+    │   ├── Conflict            a lost race, nothing written: run the same statement again
+    │   ├── Refused             a constraint said no, nothing written: read the lane row first
+    │   ├── Poison              the statement can never work: bisect
+    │   ├── Unavailable         no connection, nothing was sent: wait and try again
+    │   └── OutcomeUnknown      it may have been written: same statement, new connection
+    ├── Fenced                  another owner took the lane: drop everything
+    ├── LaneHalted              the input is not what the lane remembers: an operator decides
+    ├── BrokerError             Kafka did not do it in time, or at all: pause and retry
+    │   └── OffsetOutOfRange    the cursor is not in the topic
+    ├── ConflictRetryExhausted  a caller's deadline passed among lost races
+    └── NotDelivered            a producer's: unknown whether it arrived; send the same id again
+"""
+
+
+class ParityError(Exception):
+    """Root of all errors of this project."""
+
+
+class ConfigError(ParityError):
+    """A setting is wrong; the text names its variable."""
+
+
+class StoreError(ParityError):
+    """The database did not answer a statement with success."""
+
+    def __init__(self, message: str, *, sqlstate: str = "", constraint: str = "") -> None:
+        super().__init__(message)
+        self.sqlstate = sqlstate
+        self.constraint = constraint
+
+
+class Conflict(StoreError):
+    """40001, 40P01, 55P03, or a schema change: nothing was written."""
+
+
+class Refused(StoreError):
+    """Any 23xxx: nothing was written."""
+
+
+class Poison(StoreError):
+    """22xxx, 54000 or another refusal of the statement itself: nothing was written."""
+
+
+class Unavailable(StoreError):
+    """No connection could be made; nothing was sent."""
+
+
+class OutcomeUnknown(StoreError):
+    """Connection lost, timeout, 57P01, XX000: it may have been committed."""
+
+
+class Fenced(ParityError):
+    """Somebody else owns the lane now."""
+
+
+class LaneHalted(ParityError):
+    """The lane stands still until an operator decides; the text gives the reason."""
+
+
+class BrokerError(ParityError):
+    """Kafka failed or did not answer by the deadline."""
+
+
+class OffsetOutOfRange(BrokerError):
+    """The offset asked for is not in the partition."""
+
+
+class ConflictRetryExhausted(ParityError):
+    """The deadline passed and the statement still lost its races."""
+
+
+class NotDelivered(ParityError):
+    """Not known to be in the topic: publish again with the same id, never with a new one."""
