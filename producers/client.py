@@ -500,8 +500,7 @@ async def _each(
 
 
 async def _send_batch(producer: AIOKafkaProducer, box: _Outbox) -> Sequence[Ack]:
-    known = producer.client.cluster.partitions_for_topic(box.topic) or ()
-    if box.partition not in known:
+    if box.partition not in await producer.partitions_for(box.topic):
         raise UnknownTopicOrPartitionError(f"{box.topic}[{box.partition}] is gone")
     batch = producer.create_batch()
     stamps: list[int] = []

@@ -1,19 +1,19 @@
 """What can go wrong, sorted by what the lane does next (design: the table of "What came back").
 
-    ParityError
-    ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
-    ├── StoreError
-    │   ├── Conflict            a lost race, nothing written: run the same statement again
-    │   ├── Refused             a constraint said no, nothing written: read the lane row first
-    │   ├── Poison              the statement can never work: bisect
-    │   ├── Unavailable         no connection, nothing was sent: wait and try again
-    │   └── OutcomeUnknown      it may have been written: same statement, new connection
-    ├── Fenced                  another owner took the lane: drop everything
-    ├── LaneHalted              the input is not what the lane remembers: an operator decides
-    ├── BrokerError             Kafka did not do it in time, or at all: pause and retry
-    │   └── OffsetOutOfRange    the cursor is not in the topic
-    ├── ConflictRetryExhausted  a caller's deadline passed among lost races
-    └── NotDelivered            a producer's: unknown whether it arrived; send the same id again
+ParityError
+├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
+├── StoreError
+│   ├── Conflict            a lost race, nothing written: run the same statement again
+│   ├── Refused             a constraint said no, nothing written: read the lane row first
+│   ├── Poison              the statement can never work: bisect
+│   ├── Unavailable         no connection, nothing was sent: wait and try again
+│   └── OutcomeUnknown      it may have been written: same statement, new connection
+├── Fenced                  another owner took the lane: drop everything
+├── LaneHalted              the input is not what the lane remembers: an operator decides
+├── BrokerError             Kafka did not do it in time, or at all: pause and retry
+│   └── OffsetOutOfRange    the cursor is not in the topic
+├── ConflictRetryExhausted  a caller's deadline passed among lost races
+└── NotDelivered            a producer's: unknown whether it arrived; send the same id again
 """
 
 

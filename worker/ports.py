@@ -175,7 +175,11 @@ class Statement:
     batch_no: int
     plan_hash: str
     parameters: tuple[object, ...]
+    rows: tuple[object, ...]
+    """What it writes, without facts and events: the same rows are the same plan again."""
     bytes: int
+    facts_bytes: int
+    resume_bytes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,16 @@ from worker.adapters.kafka.consumer import AiokafkaConsumer
 from worker.adapters.kafka.group import sever
 from worker.embedded import EmbeddedKafka
 from worker.errors import BrokerError, OffsetOutOfRange
-from worker.ports import Assignment, Broker, Consumer, Outgoing, Producer, Record, TopicPartition
+from worker.ports import (
+    Assignment,
+    Broker,
+    Consumer,
+    Outgoing,
+    Producer,
+    Record,
+    TopicDescription,
+    TopicPartition,
+)
 
 UNDISTURBED = Deadlines(session_s=6)
 IMPATIENT = Deadlines(session_s=6, start_s=1, call_s=1, send_s=1, close_s=1)
@@ -448,6 +457,40 @@ async def test_closing_twice_is_once_and_a_closed_one_says_so(
         await producer.send([out(partition, "too late")])
 
 
+@pytest.mark.integration
+async def test_nothing_is_published_past_a_batch_that_was_refused(
+    kafka_server: EmbeddedKafka, topic_prefix: str
+) -> None:
+    cluster = Apache(kafka_server, topic_prefix)
+    topic = topic_prefix + "narrow"
+    configs = {"max.message.bytes": "1000"}
+    await cluster.broker("g").create_topics({topic: 1}, replication_factor=1, configs=configs)
+    partition = TopicPartition(topic, 0)
+    async with AsyncExitStack() as stack:
+        parties = Parties(cluster, stack)
+        producer = await parties.producer()
+        with pytest.raises(BrokerError):
+            await producer.send([out(partition, "x" * 524_200), out(partition, "after it")])
+        assert await (await parties.member(topic)).bounds(partition) == (0, 0)
+
+
+@pytest.mark.integration
+async def test_topics_that_exist_are_left_alone_and_named(
+    kafka_server: EmbeddedKafka, topic_prefix: str
+) -> None:
+    cluster = Apache(kafka_server, topic_prefix)
+    old, new = await cluster.create("old", 2, log_append_time=False), topic_prefix + "new"
+    broker = cluster.broker("g")
+    assert await broker.create_topics({old: 5, new: 3}, replication_factor=1) == {old}
+    await eventually(lambda: broker.describe([new]), within_s=5)
+    assert await broker.describe([old, new]) == {
+        old: TopicDescription(2, log_append_time=False),
+        new: TopicDescription(3, log_append_time=True),
+    }
+    with pytest.raises(BrokerError):
+        await broker.create_topics({topic_prefix + "far": 1}, replication_factor=9)
+
+
 @dataclass
 class Outage:
     """A way to lose Apache Kafka, and to get it back. Both block, so they run in threads."""
@@ -475,6 +518,7 @@ async def seconds(call: Awaitable[object], *, fails: bool) -> float:
     return time.monotonic() - began_at
 
 
+@pytest.mark.slow
 @pytest.mark.integration
 async def test_with_a_dead_broker_every_call_ends_by_its_deadline_and_all_comes_back(
     kafka_server: EmbeddedKafka, topic_prefix: str, outage: Outage
@@ -516,7 +560,7 @@ async def assert_calls_end(
 async def assert_it_works(cluster: Cluster, partition: TopicPartition) -> None:
     async with AsyncExitStack() as stack:
         parties = Parties(cluster, stack)
-        consumer = await parties.reader(partition)
+        consumer = await parties.member(partition.topic)
         await settle(consumer, until=lambda: bool(consumer.assignment()))
         _, end = await consumer.bounds(partition)
         consumer.seek(partition, end)

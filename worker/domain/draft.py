@@ -18,9 +18,11 @@ from worker.domain.state import (
     Limits,
     Market,
     MarketStatus,
+    OrderRef,
     OrderStatus,
     Settlement,
     Sweep,
+    TransferRef,
 )
 from worker.domain.units import (
     AccountId,
@@ -56,6 +58,7 @@ class OrderRow:
     status: OrderStatus
     seq: int
     reason: Reason | None
+    ref: OrderRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class TransferRow:
     amount: Money
     seq: int
     reason: Reason | None
+    ref: TransferRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -318,9 +322,7 @@ class Draft:
         state = self.state
         for market_id, change in self.market_changes.items():
             market = self.markets.get(market_id) or state.markets[market_id]
-            state.markets[market_id] = replace(
-                market, market_seq=market.market_seq + change.events
-            )
+            state.markets[market_id] = replace(market, market_seq=market.market_seq + change.events)
         for market_id in self.market_changes:
             if state.markets[market_id].status >= MarketStatus.SETTLING:
                 state.books.pop(market_id, None)
@@ -337,4 +339,3 @@ class Draft:
         for cache in (state.positions, state.accounts):
             while len(cache) > CACHED_ROWS_MAX:
                 del cache[next(iter(cache))]  # type: ignore[arg-type]
-

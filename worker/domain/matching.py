@@ -119,9 +119,7 @@ def _meet(draft: Draft, book: Book, taker: Taker, maker: OpenOrder) -> bool:
     return True
 
 
-def _affords(
-    draft: Draft, market: Market, order: OpenOrder, price: Price, wanted: int
-) -> Quantity:
+def _affords(draft: Draft, market: Market, order: OpenOrder, price: Price, wanted: int) -> Quantity:
     purse = draft.purse(order.account_id)
     position = draft.position(market.market_id, order.account_id)
     quantity = affordable(
@@ -141,9 +139,7 @@ def _unfunded(draft: Draft, market: Market, order: OpenOrder, price: Price) -> C
     return CancelReason.UNFUNDED
 
 
-def _fill(
-    draft: Draft, book: Book, taker: Taker, maker: OpenOrder, quantity: Quantity
-) -> None:
+def _fill(draft: Draft, book: Book, taker: Taker, maker: OpenOrder, quantity: Quantity) -> None:
     order, market, price = taker.order, taker.market, maker.price
     taker.leaves = Quantity(taker.leaves - quantity)
     maker_leaves = Quantity(maker.leaves - quantity)

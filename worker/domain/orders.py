@@ -159,9 +159,7 @@ def _elsewhere(draft: Draft, market_id: MarketId) -> Reason:
 
 def _refuse_elsewhere(draft: Draft, command: PlaceOrder) -> None:
     reason = _elsewhere(draft, command.market_id)
-    draft.emit(
-        command.market_id, OrderRejected(command.account_id, command.order_id, reason), None
-    )
+    draft.emit(command.market_id, OrderRejected(command.account_id, command.order_id, reason), None)
 
 
 def _answer_of(
@@ -245,6 +243,7 @@ def _remember(
         status=OrderStatus.REJECTED if reason else OrderStatus.OPEN,
         seq=seq,
         reason=reason,
+        ref=(command.market_id, command.account_id, command.order_id),
     )
     draft.new_orders[row.key] = row
     return row

@@ -42,7 +42,7 @@ from worker.domain.state import (
     Sweep,
 )
 from worker.domain.transfers import Gathering, deposit, gather, withdraw
-from worker.domain.units import Lane, MarketId, Money
+from worker.domain.units import Lane, MarketId, Money, Offset
 
 ORIGINAL_BYTES_MAX = 128 * 1024
 """Journal bytes of one dead letter, at most."""
@@ -159,14 +159,24 @@ class Batch:
         self.draft.undo()
 
 
+class RuleBroken(Exception):
+    """A bug of ours met at ``offset``; the state is as it was. ``answering``: by a new command."""
+
+    def __init__(self, offset: Offset, *, answering: bool) -> None:
+        super().__init__(f"the rules broke at offset {offset}")
+        self.offset = offset
+        self.answering = answering
+
+
 def plan(state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | Lack:
-    """Plan one step. Raises AssertionError, with the state as it was, on a bug."""
+    """Plan one step. Raises RuleBroken, with the state as it was, on a bug."""
     draft = Draft.over(state, facts, limits)
     try:
         _run(draft, step)
-    except BaseException:
+    except Exception as error:
         draft.undo()
-        raise
+        answering = draft.offset >= state.next_offset and isinstance(step, Answer)
+        raise RuleBroken(draft.offset, answering=answering) from error
     if draft.lack:
         draft.undo()
         return draft.lack

@@ -97,4 +97,3 @@ class Purse:
         """Return the rows that paying ``amount`` may add: pocket, and per draw pocket and ledger."""
         short = amount > self.own and self.draws_allowed
         return 1 + (3 * len(self.sources()) if short else 0)
-

@@ -5,7 +5,7 @@ either direction, because other lanes draw from pockets: it may support a yes, n
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum, StrEnum
 
 from worker.domain.book import Book, OpenOrder
@@ -202,6 +202,18 @@ class Facts:
     no_draws: frozenset[AccountId] = frozenset()
     internal_rejects: frozenset[Offset] = frozenset()
     halts: frozenset[Offset] = frozenset()
+
+    def and_read(self, read: "Facts") -> "Facts":
+        """Return these facts and those of a later reading, which win."""
+        return replace(
+            self,
+            accounts={**self.accounts, **read.accounts},
+            positions={**self.positions, **read.positions},
+            markets={**self.markets, **read.markets},
+            orders={**self.orders, **read.orders},
+            transfers={**self.transfers, **read.transfers},
+            pages={**self.pages, **read.pages},
+        )
 
 
 @dataclass(slots=True)

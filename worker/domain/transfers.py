@@ -132,11 +132,10 @@ def _remember(draft: Draft, command: Deposit | Withdraw, seq: int, reason: Reaso
         amount=command.amount,
         seq=seq,
         reason=reason,
+        ref=(command.account_id, command.transfer_id),
     )
     draft.transfers[row.key] = row
 
 
 def _key(command: Deposit | Withdraw) -> str:
     return ids.transfer_key(ids.account_key(command.account_id), command.transfer_id)
-
-

@@ -121,5 +121,3 @@ def _order(name: str) -> OrderRef:
 def _transfer(name: str) -> TransferRef:
     account_id, transfer_id = name.split("/")
     return AccountId(account_id), TransferId(transfer_id)
-
-

@@ -7,14 +7,19 @@ raise for want of one, before the application has read its own cursor (A1, A15).
 
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.errors import OffsetOutOfRangeError
 
-from worker.adapters.kafka.deadline import answered_within, cancelled, stop_within, translated
+from worker.adapters.kafka.deadline import (
+    answered_within,
+    cancelled,
+    seen,
+    stop_within,
+    translated,
+)
 from worker.adapters.kafka.group import Listener, round_robin, sever
 from worker.adapters.kafka.settings import Deadlines
 from worker.errors import BrokerError, OffsetOutOfRange
@@ -55,6 +60,7 @@ class AiokafkaConsumer:
         self._held: frozenset[TopicPartition] = frozenset()
         self._unsought: set[TopicPartition] = set()
         self._paused: set[TopicPartition] = set()
+        self._hint: asyncio.Task[None] | None = None
         self._bug: BaseException | None = None
 
     async def start(self) -> None:
@@ -131,10 +137,12 @@ class AiokafkaConsumer:
     async def commit_hint(self, offsets: Mapping[TopicPartition, int]) -> None:
         """Commit those of ``offsets`` that are held; whether it worked is not known."""
         held = {KafkaPartition(*p): offset for p, offset in offsets.items() if p in self._held}
-        if held:
-            with suppress(BrokerError):
-                async with answered_within(self._deadlines.call_s, "committing offsets"):
-                    await self._open().commit(held)
+        if not held or self._kafka is None or not (self._hint is None or self._hint.done()):
+            return
+        # Not cancelled at the deadline: aiokafka would go on (A10) and complain to the log.
+        self._hint = asyncio.create_task(self._kafka.commit(held), name="kafka commit")
+        self._hint.add_done_callback(seen)
+        await asyncio.wait({self._hint}, timeout=self._deadlines.call_s)
 
     async def close(self) -> None:
         """Leave the group within ``close_s`` and a second or two. Safe to repeat."""
@@ -143,6 +151,7 @@ class AiokafkaConsumer:
         if kafka is not None:
             await stop_within(self._deadlines.close_s, kafka.stop())
             await sever(kafka)
+            await cancelled([self._hint])
 
     def _open(self) -> AIOKafkaConsumer:
         if self._bug is not None:

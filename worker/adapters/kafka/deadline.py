@@ -58,5 +58,9 @@ async def cancelled(tasks: Iterable["asyncio.Task[Any] | None"]) -> None:
     if alive:
         done, _ = await asyncio.wait(alive, timeout=REAP_S)
         for task in done:
-            # Marks it as seen, or the loop would log it later.
-            _ = task.cancelled() or task.exception()
+            seen(task)
+
+
+def seen(task: "asyncio.Task[Any]") -> None:
+    """Look at how a finished task ended, or the loop would log an error that nobody awaits."""
+    _ = task.cancelled() or task.exception()

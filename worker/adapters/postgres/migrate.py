@@ -77,9 +77,7 @@ async def migrate(url: str, *, timeout_s: float) -> list[str]:
         connection.terminate()
 
 
-async def _apply(
-    connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration
-) -> None:
+async def _apply(connection: "asyncpg.Connection[asyncpg.Record]", migration: Migration) -> None:
     await _run(connection, re.sub(r"\bINDEX ASYNC\b", "INDEX", migration.sql))
     await _run(
         connection,

@@ -22,7 +22,8 @@ OUTCOMES: Final[dict[Outcome | None, int]] = {None: 0, Outcome.YES: 1, Outcome.N
 _SIDE_OF: Final = {number: side for side, number in SIDES.items()}
 _TIME_IN_FORCE_OF: Final = {number: value for value, number in TIMES_IN_FORCE.items()}
 _OUTCOME_OF: Final = {number: outcome for outcome, number in OUTCOMES.items()}
-_EPOCH, _OWNER = 1, 12
+_EPOCH, _OWNER, _HASH, _TABLES = 1, 12, 13, 16
+"""Where these stand among the parameters, from 0."""
 _encode = json.JSONEncoder(separators=(",", ":")).encode
 
 
@@ -54,9 +55,18 @@ def statement(batch: Batch, seal: Seal) -> Statement:
         if number not in (_EPOCH, _OWNER):
             hashed.update(f"{value}\x1f".encode())
     plan_hash = hashed.hexdigest()
-    parameters = (*parameters[:13], plan_hash, *parameters[14:])
+    parameters = (*parameters[:_HASH], plan_hash, *parameters[_HASH + 1 :])
     size = sum(len(value) for value in parameters if isinstance(value, str))
-    return Statement(home.lane, batch.batch_no, plan_hash, parameters, size)
+    return Statement(
+        lane=home.lane,
+        batch_no=batch.batch_no,
+        plan_hash=plan_hash,
+        parameters=parameters,
+        rows=parameters[_TABLES:],
+        bytes=size,
+        facts_bytes=len(seal.facts),
+        resume_bytes=len(seal.resume),
+    )
 
 
 def _tables(batch: Batch) -> Iterable[str]:
@@ -206,5 +216,3 @@ def transfer_answer(row: Iterable[Any]) -> TransferAnswer:
     return TransferAnswer(
         deposit, Money(amount), First(kind, seq, Reason(reason) if reason else None)
     )
-
-

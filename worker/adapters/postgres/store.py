@@ -68,9 +68,7 @@ class PostgresStore:
         found: list[tuple[MarketId, OpenOrder]] = []
         after = (_FIRST, _FIRST)
         async with self._session() as connection:
-            while page := await connection.fetch(
-                statements.LOAD_ORDERS, lane, *after, LOAD_ROWS
-            ):
+            while page := await connection.fetch(statements.LOAD_ORDERS, lane, *after, LOAD_ROWS):
                 found.extend(
                     (MarketId(row["market_id"]), _open_order(row))
                     for row in page
@@ -229,9 +227,7 @@ async def _page(
 ) -> Page:
     """Read dead orders first; payees take what is left of the page."""
     most = request.rows_max
-    orders = await connection.fetch(
-        statements.READ_DEAD_ORDERS, lane, request.market, most + 1
-    )
+    orders = await connection.fetch(statements.READ_DEAD_ORDERS, lane, request.market, most + 1)
     left = most - len(orders)
     payees = await connection.fetch(
         statements.READ_PAYEES,

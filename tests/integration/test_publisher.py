@@ -1,0 +1,435 @@
+"""OrderPublisher on a real broker: in order per key, at least once, and never for ever."""
+
+import asyncio
+import json
+import signal
+import sys
+from collections import defaultdict
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+
+import pytest
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.partitioner import DefaultPartitioner
+
+from producers import (
+    BrokerUnreachable,
+    CancelOrder,
+    Delivery,
+    Deposit,
+    FlowSettings,
+    InvalidCommand,
+    NotDelivered,
+    OpenMarket,
+    OrderPublisher,
+    PlaceOrder,
+    Publishable,
+    Side,
+    TimeInForce,
+    TopicUnfit,
+    flow,
+    uniform,
+)
+from producers.client import check
+from tests.support.eventually import eventually
+from worker.domain.commands import Unreadable
+from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
+from worker.embedded import EmbeddedKafka
+from worker.wire.commands import encode
+
+REPOSITORY = Path(__file__).parents[2]
+PARTITIONS = 6
+SETTINGS = FlowSettings(seed=5, markets=20, accounts=50, orders=2_000)
+IMPATIENT = Delivery(timeout_s=30, attempt_timeout_s=0.7, attempts_max=1_000, backoff_cap_s=0.2)
+
+
+@dataclass(frozen=True)
+class Topics:
+    bootstrap: str
+    orders: str
+    transfers: str
+
+    def publisher(
+        self, delivery: Delivery | None = None, orders_partitions: int | None = None
+    ) -> OrderPublisher:
+        return OrderPublisher(
+            self.bootstrap,
+            orders_topic=self.orders,
+            transfers_topic=self.transfers,
+            orders_partitions=orders_partitions,
+            delivery=delivery,
+        )
+
+
+@dataclass(frozen=True)
+class Written:
+    partition: int
+    offset: int
+    key: str
+    value: bytes
+
+
+async def topics(kafka: EmbeddedKafka, prefix: str) -> Topics:
+    made = Topics(kafka.bootstrap, f"{prefix}orders", f"{prefix}transfers")
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.create_topics(
+            [NewTopic(name, PARTITIONS, 1) for name in (made.orders, made.transfers)]
+        )
+    finally:
+        await admin.close()
+    return made
+
+
+@pytest.fixture
+async def shared(kafka_server: EmbeddedKafka, topic_prefix: str) -> Topics:
+    return await topics(kafka_server, topic_prefix)
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[EmbeddedKafka]:
+    """A broker that a test may kill."""
+    with EmbeddedKafka.start() as kafka:
+        yield kafka
+
+
+async def read(bootstrap: str, *names: str) -> list[Written]:
+    """Everything in the topics, each partition in its order."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        partitions = [TopicPartition(name, n) for name in names for n in range(PARTITIONS)]
+        consumer.assign(partitions)
+        ends = await consumer.end_offsets(partitions)
+        await consumer.seek_to_beginning(*partitions)
+        found: list[Written] = []
+        while sum(ends.values()) > len(found):
+            for fetched in (await consumer.getmany(timeout_ms=200)).values():
+                found += [Written(r.partition, r.offset, r.key.decode(), r.value) for r in fetched]
+        return found
+    finally:
+        await consumer.stop()
+
+
+def key_of(command: Publishable) -> str:
+    return command.account_id if not hasattr(command, "market_id") else command.market_id
+
+
+def first_per_key(pairs: Iterable[tuple[str, bytes]]) -> dict[str, list[bytes]]:
+    """What each key's reader sees once it has dropped the repeats."""
+    seen: dict[str, dict[bytes, None]] = defaultdict(dict)
+    for key, value in pairs:
+        seen[key].setdefault(value)
+    return {key: list(values) for key, values in seen.items()}
+
+
+def sent(commands: Iterable[Publishable]) -> dict[str, list[bytes]]:
+    return first_per_key((key_of(command), encode(command)) for command in commands)
+
+
+def received(written: Sequence[Written]) -> dict[str, list[bytes]]:
+    return first_per_key((record.key, record.value) for record in written)
+
+
+def buy(number: int = 1, market: str = "m") -> PlaceOrder:
+    return PlaceOrder(
+        market_id=MarketId(market),
+        account_id=AccountId("a"),
+        order_id=OrderId(f"o{number}"),
+        side=Side.BUY,
+        price=Price(55),
+        quantity=Quantity(1),
+        time_in_force=TimeInForce.GTC,
+    )
+
+
+@pytest.mark.integration
+async def test_commands_arrive_in_order_per_key_where_kafkas_partitioner_says(
+    shared: Topics,
+) -> None:
+    commands = list(flow(SETTINGS))
+    async with shared.publisher() as publisher:
+        assert await publisher.publish_all(commands) == len(commands)
+
+    written = await read(shared.bootstrap, shared.orders, shared.transfers)
+
+    assert len(written) == len(commands)
+    assert received(written) == sent(commands)
+    everywhere = list(range(PARTITIONS))
+    for record in written:
+        kafkas = DefaultPartitioner()(record.key.encode(), everywhere, everywhere)
+        assert record.partition == kafkas
+
+
+@pytest.mark.integration
+async def test_an_acknowledgement_says_where_the_command_lies(shared: Topics) -> None:
+    async with shared.publisher() as publisher:
+        acks = await asyncio.gather(*(publisher.publish(buy(number)) for number in range(100)))
+
+    written = await read(shared.bootstrap, shared.orders)
+
+    lies = {(record.partition, record.offset): record.value for record in written}
+    assert [lies[ack.partition, ack.offset] for ack in acks] == [encode(buy(n)) for n in range(100)]
+    assert {ack.topic for ack in acks} == {shared.orders}
+    assert all(ack.timestamp_ms > 1_700_000_000_000 for ack in acks)
+
+
+@pytest.mark.integration
+async def test_no_more_is_taken_than_may_be_in_flight(shared: Topics) -> None:
+    in_flight: list[int] = []
+    async with shared.publisher() as publisher:
+
+        async def counted() -> AsyncIterator[Publishable]:
+            for number, command in enumerate(uniform(SETTINGS)):
+                in_flight.append(number + 1 - publisher.acknowledged)
+                yield command
+
+        await publisher.publish_all(counted(), in_flight_max=50)
+
+    # Acknowledgements come by the batch, so the oldest may have been acknowledged unseen.
+    assert max(in_flight) <= 50
+
+
+@pytest.mark.integration
+async def test_a_missing_topic_is_named(shared: Topics) -> None:
+    with pytest.raises(TopicUnfit, match="'nowhere'.*create it"):
+        async with replace(shared, orders="nowhere").publisher():
+            pass
+
+    assert not await exists(shared.bootstrap, "nowhere")
+
+
+async def exists(bootstrap: str, topic: str) -> bool:
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        return topic in await admin.list_topics()
+    finally:
+        await admin.close()
+
+
+@pytest.mark.integration
+async def test_a_grown_topic_changes_nothing_for_its_stream(shared: Topics) -> None:
+    async with shared.publisher(orders_partitions=2) as publisher:
+        acks = [await publisher.publish(buy(market=f"market-{n}")) for n in range(20)]
+
+    both = [0, 1]
+    assert [ack.partition for ack in acks] == [
+        DefaultPartitioner()(f"market-{n}".encode(), both, both) for n in range(20)
+    ]
+
+
+@pytest.mark.integration
+async def test_a_topic_smaller_than_its_stream_is_refused(shared: Topics) -> None:
+    with pytest.raises(TopicUnfit, match="the stream has 7 partitions, .* has 6"):
+        async with shared.publisher(orders_partitions=7):
+            pass
+
+
+@pytest.mark.integration
+async def test_nobody_there_is_said_by_the_deadline() -> None:
+    begun_at = asyncio.get_running_loop().time()
+    with pytest.raises(BrokerUnreachable):
+        async with Topics("127.0.0.1:1", "a", "b").publisher(Delivery(timeout_s=1)):
+            pass
+
+    assert asyncio.get_running_loop().time() - begun_at < 3
+
+
+@pytest.mark.integration
+async def test_a_killed_broker_loses_nothing_and_keeps_the_order(
+    own_kafka: EmbeddedKafka, topic_prefix: str
+) -> None:
+    made = await topics(own_kafka, topic_prefix)
+    commands = list(uniform(replace(SETTINGS, orders=60_000)))
+    async with made.publisher(IMPATIENT) as publisher:
+        publishing = asyncio.create_task(publisher.publish_all(commands))
+        await eventually(lambda: publisher.acknowledged > 2_000, within_s=20.0)
+        await asyncio.to_thread(own_kafka.kill)
+        assert publisher.acknowledged < len(commands)
+        await asyncio.to_thread(own_kafka.restart)
+
+        assert await publishing == len(commands)
+
+    assert received(await read(made.bootstrap, made.orders, made.transfers)) == sent(commands)
+
+
+@pytest.mark.integration
+async def test_requests_of_an_abandoned_producer_are_repeats_in_order(
+    own_kafka: EmbeddedKafka, topic_prefix: str
+) -> None:
+    made = await topics(own_kafka, topic_prefix)
+    commands = list(uniform(replace(SETTINGS, orders=40_000)))
+    async with made.publisher(IMPATIENT) as publisher:
+        publishing = asyncio.create_task(publisher.publish_all(commands))
+        for paused in range(1, 4):
+            await eventually(lambda at=paused: publisher.acknowledged > 2_000 * at, within_s=20.0)
+            own_kafka.pause()
+            first = publisher._link._producer
+            await eventually(lambda one=first: publisher._link._producer is not one, within_s=20.0)
+            own_kafka.resume()
+        assert await publishing == len(commands)
+
+    assert received(await read(made.bootstrap, made.orders, made.transfers)) == sent(commands)
+
+
+@pytest.mark.integration
+async def test_a_dead_broker_is_reported_by_the_deadline_with_all_that_is_to_be_resent(
+    own_kafka: EmbeddedKafka, topic_prefix: str
+) -> None:
+    made = await topics(own_kafka, topic_prefix)
+    commands = list(islice(uniform(SETTINGS), 1_000))
+    loop = asyncio.get_running_loop()
+    async with made.publisher(replace(IMPATIENT, timeout_s=2)) as publisher:
+        await publisher.publish_all(commands[:300])
+        await asyncio.to_thread(own_kafka.kill)
+        begun_at = loop.time()
+        rest = iter(commands[300:])
+        with pytest.raises(NotDelivered, match="same id") as caught:
+            await publisher.publish_all(rest, in_flight_max=200)
+        assert 1.9 < loop.time() - begun_at < 4
+        await asyncio.to_thread(own_kafka.restart)
+        again = [*caught.value.commands, *rest]
+        assert again == commands[300:]
+        assert await publisher.publish_all(again) == 700
+
+    assert received(await read(made.bootstrap, made.orders, made.transfers)) == sent(commands)
+
+
+@pytest.mark.integration
+async def test_the_number_of_attempts_is_bounded_too(
+    own_kafka: EmbeddedKafka, topic_prefix: str
+) -> None:
+    made = await topics(own_kafka, topic_prefix)
+    async with made.publisher(replace(IMPATIENT, attempts_max=3)) as publisher:
+        await publisher.publish(buy())
+        await asyncio.to_thread(own_kafka.kill)
+
+        with pytest.raises(NotDelivered, match="attempt 3 failed") as caught:
+            await publisher.publish(buy(2))
+
+        assert caught.value.commands == (buy(2),)
+
+
+@pytest.mark.integration
+async def test_leaving_with_a_dead_broker_takes_no_longer_than_the_deadline(
+    own_kafka: EmbeddedKafka, topic_prefix: str
+) -> None:
+    made = await topics(own_kafka, topic_prefix)
+    loop = asyncio.get_running_loop()
+    async with made.publisher(replace(IMPATIENT, timeout_s=1)) as publisher:
+        await publisher.publish(buy())
+        own_kafka.pause()
+        waiting = asyncio.create_task(publisher.publish(buy(2)))
+        await eventually(lambda: publisher._waiting == 1, within_s=5.0)
+        begun_at = loop.time()
+
+    assert loop.time() - begun_at < 6
+    with pytest.raises(NotDelivered):
+        await waiting
+
+
+@pytest.mark.integration
+async def test_a_closed_publisher_says_so(shared: Topics) -> None:
+    publisher = shared.publisher()
+    with pytest.raises(RuntimeError, match="async with"):
+        await publisher.publish(buy())
+
+
+@pytest.mark.parametrize(
+    ("command", "text"),
+    [
+        (replace(buy(), market_id=MarketId("")), "market_id is ''.*1 to 64.*choose another"),
+        (replace(buy(), order_id=OrderId("a/b")), "order_id is 'a/b'"),
+        (replace(buy(), order_id=OrderId("a\n")), "order_id"),
+        (replace(buy(), account_id=AccountId("a" * 65)), "account_id"),
+        (replace(buy(), price=True), "price is True.*an int"),
+        (replace(buy(), price=1.0), "price is 1.0.*without loss"),
+        (replace(buy(), quantity=2**53), "quantity"),
+        (replace(buy(), side="BUY"), "side is 'BUY'.*BUY or SELL.*Side"),
+        (
+            OpenMarket(
+                market_id=MarketId("m"), operator_id=AccountId("o"), payout=100, title="\ud800"
+            ),
+            "title",
+        ),
+        (
+            Deposit(account_id=AccountId("$escrow"), transfer_id=TransferId("t"), amount=Money(1)),
+            "account_id",
+        ),
+        (Unreadable(detail="", key=None, value=None, headers=()), "Unreadable.*no command"),
+    ],
+)
+def test_what_the_worker_could_not_read_is_refused_before_it_is_sent(
+    command: object, text: str
+) -> None:
+    with pytest.raises(InvalidCommand, match=text):
+        check(command)
+
+
+def test_prices_and_quantities_are_the_exchanges_to_judge() -> None:
+    check(replace(buy(), price=Price(0), quantity=Quantity(-1)))
+    check(CancelOrder(market_id=MarketId("m"), account_id=AccountId("a"), order_id=OrderId("o")))
+
+
+@pytest.mark.integration
+async def test_load_publishes_a_flow_and_reports(shared: Topics) -> None:
+    load = await start_load(shared, "--orders", "500", "--seed", "9", "--resolve")
+
+    output, _ = await load.communicate()
+
+    report = json.loads(output.splitlines()[-1])
+    settings = FlowSettings(seed=9, orders=500)
+    assert load.returncode == 0
+    assert (report["event"], report["orders"], report["resolved"]) == ("done", 500, 24)
+    written = await read(shared.bootstrap, shared.orders, shared.transfers)
+    assert len(written) == report["acknowledged"] == len(list(flow(settings))) + 24
+
+
+@pytest.mark.integration
+async def test_load_in_two_phases_is_the_same_flow(shared: Topics) -> None:
+    for phase in ("fund", "trade"):
+        load = await start_load(shared, "--orders", "300", "--phase", phase)
+        await load.communicate()
+
+    written = await read(shared.bootstrap, shared.orders, shared.transfers)
+
+    assert received(written) == sent(flow(FlowSettings(orders=300)))
+
+
+@pytest.mark.integration
+async def test_load_ends_at_sigterm_with_everything_acknowledged(shared: Topics) -> None:
+    load = await start_load(shared, "--rate", "500", "--progress", "0.1")
+    assert load.stdout is not None
+    assert json.loads(await load.stdout.readline())["event"] == "progress"
+
+    load.send_signal(signal.SIGTERM)
+    output, _ = await load.communicate()
+
+    report = json.loads(output.splitlines()[-1])
+    assert load.returncode == 0
+    assert report["event"] == "stopped"
+    written = await read(shared.bootstrap, shared.orders, shared.transfers)
+    assert 0 < len(written) == report["acknowledged"] < 10_000
+
+
+@pytest.mark.integration
+async def test_load_fails_when_a_topic_is_missing(shared: Topics) -> None:
+    load = await start_load(replace(shared, orders="nowhere"))
+
+    _, errors = await load.communicate()
+
+    assert load.returncode == 1
+    assert b"TopicUnfit" in errors
+
+
+async def start_load(made: Topics, *options: str) -> asyncio.subprocess.Process:
+    where = ["--bootstrap", made.bootstrap, "--report-json", "-"]
+    names = ["--orders-topic", made.orders, "--transfers-topic", made.transfers]
+    command = [sys.executable, "-m", "producers.load", *where, *names, *options]
+    pipe = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(*command, stdout=pipe, stderr=pipe, cwd=REPOSITORY)

@@ -1,0 +1,13 @@
+"""Parity: a strongly consistent exchange for binary event contracts. The map of the worker:
+
+    bytes -> command            worker.wire.commands
+    command -> batch            worker.domain.plan       pure: decides everything
+    batch -> one SQL statement  worker.adapters.postgres the database derives the money
+    what came back -> what next worker.commit            the whole error policy
+    journal -> events topic     worker.publisher
+    the path of one batch       worker.lane              read this first
+    who owns which partition    worker.assignment
+
+Everything that the worker depends on stands in ``worker.ports``; every object is made in
+``worker.app``; only ``worker.config`` reads the environment.
+"""

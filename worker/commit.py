@@ -1,0 +1,335 @@
+"""From a step to its commit: the whole error policy (design §4, "What came back").
+
+    one row                  committed: adopt
+    lost race                same statement again; after 3, refetch and replan; never give up
+    refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
+    refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
+    nobody knows             same statement on a new connection, never looking first
+    a bug in the rules       halt the market, answer INTERNAL_REJECT, go on
+
+Contract: one step at a time. When ``carry_out`` returns, the batch is committed and adopted; when
+it raises, the lane's state is worth nothing any more and is loaded again.
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from random import Random
+from typing import Final, TypeVar
+
+from worker.domain.events import DeadLetter
+from worker.domain.plan import Answer, Batch, Gather, Park, PayPage, RuleBroken, Step, plan
+from worker.domain.state import Facts, Lack, LaneState, Limits, StreamKind
+from worker.domain.units import AccountId
+from worker.errors import (
+    Conflict,
+    Fenced,
+    LaneHalted,
+    OutcomeUnknown,
+    ParityError,
+    Poison,
+    Refused,
+    StoreError,
+    Unavailable,
+)
+from worker.ports import JournalRow, Monotonic, Seal, Sleep, Statement, Store
+from worker.telemetry import LaneMetrics
+from worker.wire import facts as facts_text
+from worker.wire import journal
+from worker.wire import resume as resume_text
+
+SAME_STATEMENT_MAX: Final = 3
+LOST_RACES_MAX: Final = 8
+"""Lost races after which every further one halves the batch."""
+GATHERING_RACES_MAX: Final = 9
+UNKNOWN_MAX: Final = 2
+READINGS_MAX: Final = 8
+EXACT_DRAW_BATCHES: Final = 64
+STATEMENT_BYTES_MAX: Final = 4 * 1024 * 1024
+
+T = TypeVar("T")
+
+
+class Reload(ParityError):
+    """An attempt with other contents won: the lane's state must be read again."""
+
+
+class MustGather(ParityError):
+    """Withdrawals of these accounts lost their race and must be gathered first."""
+
+    def __init__(self, accounts: frozenset[AccountId]) -> None:
+        super().__init__(f"{len(accounts)} accounts wait for their money")
+        self.accounts = accounts
+
+
+class GatheringLost(ParityError):
+    """One pocket could not be moved: too many races were lost for it."""
+
+
+@dataclass(slots=True)
+class Attempt:
+    """What has been tried for one step."""
+
+    step: Step
+    limits: Limits
+    facts: Facts
+    lost_races: int = 0
+    refused: tuple[object, ...] | None = None
+
+
+@dataclass(slots=True)
+class Committer:
+    """Commits the steps of one lane under one epoch."""
+
+    store: Store
+    state: LaneState
+    epoch: int
+    owner: str
+    rows: int
+    sleep: Sleep
+    random: Random
+    clock: Monotonic
+    metrics: LaneMetrics
+    published_batch_no: Callable[[], int]
+    lost_at: dict[AccountId, int] = field(default_factory=dict)
+
+    async def carry_out(
+        self, step: Step, no_draws: frozenset[AccountId] = frozenset()
+    ) -> tuple[Batch, JournalRow]:
+        """Plan a step and commit it, however long it takes; return what was committed.
+
+        Raises Fenced, Reload, LaneHalted; MustGather and GatheringLost leave the state as it was.
+        """
+        facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
+        attempt = Attempt(step, Limits(self.rows), facts)
+        while True:
+            try:
+                batch = await self._plan(attempt)
+            except RuleBroken as bug:
+                self._blame(attempt, bug)
+                continue
+            statement, row = self._seal(attempt, batch)
+            if self._fits(statement) and await self._send(attempt, batch, statement):
+                batch.adopt()
+                self._count(batch)
+                return batch, row
+            if not self._fits(statement):
+                batch.discard()
+                self._bisect(attempt, batch)
+
+    async def _plan(self, attempt: Attempt) -> Batch:
+        """Fetch, then plan: read what the plan lacks until it lacks nothing."""
+        for reading in range(READINGS_MAX * 8):
+            planned = plan(self.state, attempt.step, attempt.facts, attempt.limits)
+            if isinstance(planned, Batch):
+                return planned
+            read = await self._read(planned)
+            attempt.facts = attempt.facts.and_read(read)
+            if reading == READINGS_MAX and isinstance(attempt.step, Answer):
+                half = max(1, len(attempt.step.commands) // 2)
+                attempt.limits = replace(attempt.limits, commands=half)
+        raise LaneHalted("a plan keeps asking for more facts")
+
+    def _seal(self, attempt: Attempt, batch: Batch) -> tuple[Statement, JournalRow]:
+        """Return the statement of a batch, and its journal row."""
+        published = self.published_batch_no()
+        events = journal.encode(batch.draft.entries, self.state.home.kind)
+        seal = Seal(
+            epoch=self.epoch,
+            owner=self.owner,
+            published_batch_no=published,
+            facts=facts_text.encode(attempt.facts, attempt.limits, attempt.step, published),
+            events=events,
+            resume=resume_text.encode(batch.sweep, batch.settlements),
+        )
+        return self.store.statement(batch, seal), JournalRow(batch.batch_no, events)
+
+    def _fits(self, statement: Statement) -> bool:
+        return (
+            statement.bytes <= STATEMENT_BYTES_MAX
+            and statement.facts_bytes <= facts_text.BYTES_MAX
+            and statement.resume_bytes <= resume_text.BYTES_MAX
+        )
+
+    async def _send(self, attempt: Attempt, batch: Batch, statement: Statement) -> bool:
+        """Run the statement until it is known what became of it; return whether it committed.
+
+        When it did not, the batch is discarded and the attempt says how to plan the next one.
+        """
+        conflicts = unknowns = tries = 0
+        while True:
+            began = self.clock()
+            try:
+                await self.store.commit(statement)
+            except StoreError as error:
+                self.metrics.came_back(type(error).__name__, self.clock() - began)
+                conflicts += isinstance(error, Conflict)
+                unknowns += isinstance(error, OutcomeUnknown)
+                if isinstance(error, Refused):
+                    return await self._judge(attempt, batch, statement, error)
+                if conflicts >= SAME_STATEMENT_MAX:
+                    await self._lose_race(attempt, batch)
+                    return False
+                if isinstance(error, Poison) or unknowns >= UNKNOWN_MAX:
+                    batch.discard()
+                    if isinstance(error, Poison):
+                        self.metrics.alarm("batch_refused", error=str(error))
+                        self._bisect(attempt, batch)
+                    else:
+                        self._halve(attempt, batch)
+                    return False
+            else:
+                self.metrics.came_back("committed", self.clock() - began)
+                return True
+            tries += 1
+            await self._back_off(tries)
+
+    async def _judge(
+        self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused
+    ) -> bool:
+        """A constraint said no, which says little by itself: the lane's row decides."""
+        home = self.state.home
+        standing = await self._until_answered(
+            lambda: self.store.standing(home.lane, batch.batch_no)
+        )
+        if standing.epoch != self.epoch:
+            raise Fenced(f"lane {home.lane} has epoch {standing.epoch}, ours is {self.epoch}")
+        if standing.batch_no != self.state.batch_no:
+            if (standing.batch_no, standing.plan_hash) == (batch.batch_no, statement.plan_hash):
+                return True
+            raise Reload(f"lane {home.lane} went on to batch {standing.batch_no} without us")
+        if error.constraint == "batches_pockets_missed":
+            await self._lose_race(attempt, batch)
+            return False
+        batch.discard()
+        if attempt.refused == statement.rows:
+            self.metrics.alarm("batch_refused", error=str(error))
+            self._bisect(attempt, batch)
+            return False
+        attempt.refused = statement.rows
+        attempt.facts = attempt.facts.and_read(await self._read(_everything_named(batch)))
+        return False
+
+    async def _lose_race(self, attempt: Attempt, batch: Batch) -> None:
+        """Refetch; only accounts whose sources are no longer enough go without draws from here."""
+        batch.discard()
+        attempt.lost_races += 1
+        self.metrics.lost_race()
+        purses = {a: p for a, p in batch.draft.purses.items() if p.known}
+        read = await self._read(Lack(accounts=set(purses)))
+        losers = set()
+        for account_id, purse in purses.items():
+            pockets = read.accounts.get(account_id) or {}
+            if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):
+                losers.add(account_id)
+        if attempt.lost_races > LOST_RACES_MAX and not self._halve(attempt, batch):
+            losers |= {account_id for account_id, purse in purses.items() if purse.drawn}
+        self.lost_at.update(dict.fromkeys(losers, self.state.batch_no))
+        facts = replace(attempt.facts, exact_draws=self._recent_losers(), pages={})
+        attempt.facts = replace(facts.and_read(read), no_draws=facts.no_draws | losers)
+        if isinstance(attempt.step, Gather):
+            if attempt.lost_races >= GATHERING_RACES_MAX:
+                raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
+        elif losers and self.state.home.kind is StreamKind.TRANSFERS:
+            raise MustGather(frozenset(losers))
+        await self._back_off(attempt.lost_races)
+
+    def _halve(self, attempt: Attempt, batch: Batch) -> bool:
+        """Plan half as much from here on; return False if there is nothing left to halve."""
+        draft, limits = batch.draft, attempt.limits
+        attempt.facts = replace(attempt.facts, pages={})
+        page_rows = len(draft.payouts) + len(draft.changed_orders)
+        if isinstance(attempt.step, PayPage) and page_rows > 1:
+            attempt.limits = replace(limits, fills=page_rows // 2)
+        elif batch.answered > 1:
+            attempt.limits = replace(limits, commands=batch.answered // 2)
+        elif draft.fills > 1:
+            attempt.limits = replace(limits, commands=1, fills=draft.fills // 2)
+        elif draft.payouts and page_rows > 1:
+            attempt.limits = replace(limits, commands=1, fills=page_rows // 2)
+        else:
+            return False
+        return True
+
+    def _bisect(self, attempt: Attempt, batch: Batch) -> None:
+        """Close in on what the database refuses, and answer it, or park it, when it stands alone."""
+        if self._halve(attempt, batch):
+            return
+        step = attempt.step
+        if isinstance(step, Answer) and batch.answered:
+            self._reject_internally(attempt, step, halt=False)
+        elif isinstance(step, Answer | PayPage):
+            self._park(attempt)
+        else:
+            raise LaneHalted("the database refuses the lane's smallest step")
+        attempt.limits, attempt.refused = Limits(self.rows), None
+
+    def _blame(self, attempt: Attempt, bug: RuleBroken) -> None:
+        """A bug in the rules: answer the command it met, or park what it met it in."""
+        self.metrics.alarm("rules_broken", offset=bug.offset, error=repr(bug.__cause__))
+        step = attempt.step
+        if isinstance(step, Answer) and bug.answering:
+            at = next(i for i, c in enumerate(step.commands) if c.offset == bug.offset)
+            self._reject_internally(attempt, Answer(step.commands[at:]), halt=True)
+        else:
+            self._park(attempt)
+
+    def _reject_internally(self, attempt: Attempt, step: Answer, *, halt: bool) -> None:
+        offset = step.commands[0].offset
+        if offset in attempt.facts.internal_rejects:
+            raise LaneHalted(f"offset {offset} cannot even be refused")
+        self.metrics.alarm("internal_reject", offset=offset)
+        halts = attempt.facts.halts | ({offset} if halt else frozenset())
+        rejects = attempt.facts.internal_rejects | {offset}
+        attempt.facts = replace(attempt.facts, internal_rejects=rejects, halts=halts)
+
+    def _park(self, attempt: Attempt) -> None:
+        """Shelve a sweep with its market, or a settlement, which cannot go on."""
+        if isinstance(attempt.step, Park | Gather):
+            raise LaneHalted("a lane's continuation cannot even be parked")
+        self.metrics.alarm("continuation_parked", step=repr(attempt.step)[:100])
+        market_id = attempt.step.market_id if isinstance(attempt.step, PayPage) else None
+        attempt.step = Park(market_id)
+        attempt.facts = replace(attempt.facts, pages={})
+
+    async def _read(self, lack: Lack) -> Facts:
+        return await self._until_answered(lambda: self.store.read(self.state.home, lack))
+
+    async def _until_answered(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a reading until the database answers it."""
+        tries = 0
+        while True:
+            try:
+                return await call()
+            except (Conflict, OutcomeUnknown, Unavailable):
+                tries += 1
+                await self._back_off(tries)
+
+    async def _back_off(self, tries: int) -> None:
+        """Full jitter: 10 ms doubling to half a second, and to 5 s while nothing answers."""
+        cap_s = min(0.01 * 2.0 ** min(tries, 10), 0.5 if tries < 20 else 5.0)
+        await self.sleep(self.random.uniform(0, cap_s))
+
+    def _recent_losers(self) -> frozenset[AccountId]:
+        oldest = self.state.batch_no - EXACT_DRAW_BATCHES
+        self.lost_at = {a: n for a, n in self.lost_at.items() if n > oldest}
+        return frozenset(self.lost_at)
+
+    def _count(self, batch: Batch) -> None:
+        draft = batch.draft
+        self.metrics.committed(
+            commands=draft.answered,
+            events=sum(not isinstance(entry, DeadLetter) for entry in draft.entries),
+            fills=draft.fills,
+            draws=sum(len(purse.drawn) for purse in draft.purses.values()),
+        )
+
+
+def _everything_named(batch: Batch) -> Lack:
+    """Return all that a unique key may have refused: whatever a client named, and its pockets."""
+    draft = batch.draft
+    return Lack(
+        accounts={a for a, purse in draft.purses.items() if purse.known},
+        markets=set(draft.new_markets),
+        orders={row.ref for row in draft.new_orders.values()},
+        transfers={row.ref for row in draft.transfers.values()},
+    )

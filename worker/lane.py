@@ -1,0 +1,298 @@
+"""One lane: take a batch -> plan -> commit -> adopt -> publish. Read this page first.
+
+    records arrive ──► offer ──► _next_step ──► Committer.carry_out ──► Publisher.put
+                       gate       what to do     plan, one statement    journal bytes
+
+A batch is whatever arrived while the last commit was in flight; nothing lingers. Contract: from
+``take_over`` on, this lane is the only writer of its keys, and the database's fence proves it with
+every batch. Kafka's word on who owns the partition is only a hint to begin or to stop.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from enum import StrEnum
+from itertools import islice
+from typing import Final, Protocol
+
+from worker.commit import Committer, GatheringLost, MustGather
+from worker.domain.commands import Command, Received, Withdraw
+from worker.domain.plan import Answer, Batch, Gather, PayPage, Step
+from worker.domain.purse import Purse, Tally
+from worker.domain.state import Home, Lack, LaneState, StreamKind
+from worker.domain.transfers import Gathering
+from worker.domain.units import CASH_MAX, AccountId, Money, Offset
+from worker.errors import LaneHalted
+from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Monotonic, Record, Store, StreamRow
+from worker.publisher import Publisher
+from worker.telemetry import LaneMetrics, log
+from worker.wire import resume as resume_text
+from worker.wire.commands import decode_order, decode_transfer, record_sha
+
+COMMANDS_A_BATCH: Final = 2_000
+QUEUED_RECORDS_MAX: Final = 8_000
+"""Records received and not answered; above it the partition is paused, below half it resumes."""
+SETTLEMENTS_MAX: Final = 64
+"""Resolved markets that may wait for their pages; above it pages go first."""
+
+
+class Source(Protocol):
+    """The lane's input partition."""
+
+    async def bounds(self) -> tuple[int, int]:
+        """Return (first offset, next offset to be written)."""
+
+    def seek(self, offset: int) -> None:
+        """Deliver from ``offset`` on."""
+
+
+class LaneStatus(StrEnum):
+    """What a lane is doing."""
+
+    LOADING = "LOADING"
+    READY = "READY"
+    STOPPED = "STOPPED"
+    HALTED = "HALTED"
+
+
+class Lane:
+    """The owner of one partition, from take-over to the loss of it."""
+
+    def __init__(
+        self,
+        stream: StreamRow,
+        partition: int,
+        *,
+        store: Store,
+        publisher: Publisher,
+        committer: Callable[[LaneState, int, Publisher], Committer],
+        metrics: LaneMetrics,
+        clock: Monotonic,
+    ) -> None:
+        self._stream, self._partition = stream, partition
+        self._store, self._publisher = store, publisher
+        self._make_committer = committer
+        self._metrics, self._clock = metrics, clock
+        self._decode = decode_order if stream.kind is StreamKind.ORDERS else decode_transfer
+        self._queue: deque[Record] = deque()
+        self._taken: list[Received] = []
+        self._wake = asyncio.Event()
+        self._stopping = False
+        self._page_turn = False
+        self._expected = 0
+        self._unchecked_sha = ""
+        self.status = LaneStatus.LOADING
+        self.reason = ""
+        self.state: LaneState | None = None
+        self.progressed_at_s = clock()
+
+    # The path of a batch.
+
+    async def run(self, owner: str, source: Source) -> None:
+        """Own the lane until stopped. Raises Fenced, Reload, LaneHalted, BrokerError."""
+        publishing = asyncio.create_task(self._publisher.run(), name=f"publish-{self._partition}")
+        publishing.add_done_callback(lambda _: self._wake.set())
+        try:
+            committer = await self._take_over(owner, source)
+            while (step := await self._next_step()) is not None:
+                if publishing.done():
+                    publishing.result()
+                await self._commit(committer, step)
+        except LaneHalted as halt:
+            self.status, self.reason = LaneStatus.HALTED, str(halt)
+            self._metrics.alarm("lane_halted", reason=str(halt))
+            raise
+        finally:
+            if self.status is not LaneStatus.HALTED:
+                self.status = LaneStatus.STOPPED
+            self._metrics.ready(False)
+            await self._let_go(publishing)
+
+    async def _take_over(self, owner: str, source: Source) -> Committer:
+        """Raise the epoch, load what it now guards, publish what the last owner did not, seek."""
+        row = await self._store.take_over(self._stream.stream, self._partition, owner)
+        self.state = await self._load(row)
+        committer = self._make_committer(self.state, row.epoch, self._publisher)
+        self._publisher.published_batch_no = row.published_batch_no
+        first = row.published_batch_no + 1
+        while first <= row.batch_no:
+            for journal_row in await self._store.journal(row.lane, first, row.batch_no):
+                await self._publisher.put(journal_row)
+            first += JOURNAL_ROWS_MAX
+        await self._seek(row, source)
+        self.status = LaneStatus.READY
+        self._metrics.ready(True)
+        log.info("lane_ready", **self._metrics.names, epoch=row.epoch, next_offset=row.next_offset)
+        return committer
+
+    async def _seek(self, row: LaneRow, source: Source) -> None:
+        """Begin at the cursor; one record before it, where it still exists, to know it again."""
+        first, end = await source.bounds()
+        if not first <= row.next_offset <= end:
+            raise LaneHalted(
+                f"{self._stream.topic}[{self._partition}] holds offsets {first} to {end} and the"
+                f" lane stands at {row.next_offset}: truncated, recreated, or past its retention"
+            )
+        self._expected = row.next_offset
+        again = bool(row.last_record_sha) and first < row.next_offset
+        self._unchecked_sha = row.last_record_sha if again else ""
+        source.seek(row.next_offset - again)
+
+    async def _next_step(self) -> Step | None:
+        """Return what to do next, waiting for it; None: stop."""
+        state = self.state
+        assert state is not None, "a lane is loaded before it steps"
+        while True:
+            self._wake.clear()
+            if self.status is LaneStatus.HALTED:
+                raise LaneHalted(self.reason)
+            if self._stopping:
+                return None
+            self._take()
+            waiting = [s.market_id for s in state.settlements if not s.parked]
+            answers_first = bool(self._taken) and not self._page_turn
+            if state.sweep is not None or (answers_first and len(waiting) <= SETTLEMENTS_MAX):
+                self._page_turn = True
+                return Answer(self._taken)
+            self._page_turn = False
+            if waiting:
+                return PayPage(waiting[state.batch_no % len(waiting)])
+            if not self._taken:
+                self.progressed_at_s = self._clock()
+                await self._wake.wait()
+
+    async def _commit(self, committer: Committer, step: Step) -> None:
+        """Carry a step out and hand its events over."""
+        gathered: frozenset[AccountId] = frozenset()
+        while True:
+            try:
+                batch, row = await committer.carry_out(step, gathered)
+            except MustGather as waiting:
+                await self._gather(committer, step, waiting.accounts - gathered)
+                gathered |= waiting.accounts
+            else:
+                return await self._hand_over(batch, row)
+
+    async def _hand_over(self, batch: Batch, row: JournalRow) -> None:
+        del self._taken[: batch.answered]
+        self.progressed_at_s = self._clock()
+        self._metrics.queued(self.backlog)
+        await self._publisher.put(row)
+
+    async def _gather(
+        self, committer: Committer, step: Step, accounts: frozenset[AccountId]
+    ) -> None:
+        """Move what withdrawals wait for into this lane, pocket by pocket, each in its own batch."""
+        assert isinstance(step, Answer), "only withdrawals are gathered for"
+        state = committer.state
+        for account_id in sorted(accounts):
+            wanted = sum(_withdrawn(received.command, account_id) for received in step.commands)
+            read = await self._store.read(state.home, Lack(accounts={account_id}))
+            pockets = dict(read.accounts[account_id] or {})
+            purse = Purse(state.home.lane, pockets, exists=True, fresh=True, tally=Tally())
+            for source in purse.sources():
+                own = state.accounts.get(account_id, pockets).get(state.home.lane, 0)
+                if own >= wanted:
+                    break
+                gathering = Gathering(account_id, source, Money(wanted - own))
+                try:
+                    await self._hand_over(*await committer.carry_out(Gather((gathering,))))
+                except GatheringLost:
+                    self._metrics.lost_race()
+
+    # What comes in.
+
+    def offer(self, records: Sequence[Record]) -> None:
+        """Queue what was fetched; drop what is not ours to answer, or was answered already."""
+        if self.status is not LaneStatus.READY:
+            return
+        for record in records:
+            if self._unchecked_sha and record.offset < self._expected:
+                self._check_identity(record)
+            elif record.offset >= self._expected:
+                self._unchecked_sha = ""
+                self._queue.append(record)
+                self._expected = record.offset + 1
+        self._metrics.queued(self.backlog)
+        self._wake.set()
+
+    @property
+    def backlog(self) -> int:
+        """Return how many records wait for their answer."""
+        return len(self._queue) + len(self._taken)
+
+    def halt(self, reason: str) -> None:
+        """Stand still until an operator decides."""
+        self.status, self.reason = LaneStatus.HALTED, reason
+        self._wake.set()
+
+    def stop(self) -> None:
+        """Finish the batch in hand, then end."""
+        self._stopping = True
+        self._wake.set()
+
+    def _check_identity(self, record: Record) -> None:
+        """Compare the record before the cursor with the one that was answered there."""
+        if record.offset == self._expected - 1:
+            if record_sha(record.key, record.value, record.headers) != self._unchecked_sha:
+                self.halt(
+                    f"record {record.offset} of {self._stream.topic}[{self._partition}] is not the"
+                    " one that was answered: the topic was recreated; register a new stream"
+                )
+            self._unchecked_sha = ""
+
+    def _take(self) -> None:
+        """Decode what waits, up to a batch."""
+        room = COMMANDS_A_BATCH - len(self._taken)
+        for record in list(islice(self._queue, max(room, 0))):
+            self._queue.popleft()
+            key, value, headers = record.key, record.value, record.headers
+            self._taken.append(
+                Received(
+                    Offset(record.offset),
+                    record.timestamp_ms,
+                    record_sha(key, value, headers),
+                    self._decode(key, value, headers),
+                )
+            )
+
+    # How it begins and ends.
+
+    async def _load(self, row: LaneRow) -> LaneState:
+        stream = self._stream
+        share = Money(CASH_MAX // stream.partitions)
+        home = Home(row.lane, stream.stream, self._partition, stream.partitions, stream.kind, share)
+        sweep, settlements = resume_text.decode(row.resume)
+        state = LaneState(
+            home,
+            batch_no=row.batch_no,
+            next_offset=Offset(row.next_offset),
+            last_seq=row.last_seq,
+            lane_time_ms=row.lane_time_ms,
+            last_record_sha=row.last_record_sha,
+            cash_in_net=row.cash_in_net,
+            sweep=sweep,
+            settlements=settlements,
+        )
+        for market in await self._store.markets(row.lane):
+            state.markets[market.market_id] = market
+        for market_id, order in await self._store.open_orders(row.lane):
+            if sweep is None or order.key != sweep.order.key:
+                state.book(market_id).add(order)
+        for book in state.books.values():
+            book.keep()
+        return state
+
+    async def _let_go(self, publishing: "asyncio.Task[None]") -> None:
+        if self._stopping and not publishing.done():
+            drained = asyncio.create_task(self._publisher.drained(), name="drain")
+            await asyncio.wait({drained, publishing}, return_when=asyncio.FIRST_COMPLETED)
+            drained.cancel()
+        publishing.cancel()
+        await asyncio.wait({publishing})
+        await self._store.close()
+
+
+def _withdrawn(command: Command, account_id: AccountId) -> int:
+    wanted = isinstance(command, Withdraw) and command.account_id == account_id
+    return command.amount if wanted and isinstance(command, Withdraw) else 0

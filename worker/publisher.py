@@ -1,0 +1,99 @@
+"""A lane's events, from journal to topic: in order, at least once, byte for byte.
+
+One idempotent producer, one send in flight. On any error the producer is thrown away, because
+what it numbered is lost, and publishing goes on after the last acknowledged batch. So the first
+occurrence of every ``seq`` is in order and without gaps, and a repeat is identical.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+from worker.errors import BrokerError
+from worker.ports import Broker, JournalRow, Outgoing, Producer, Sleep
+from worker.telemetry import LaneMetrics, log
+from worker.wire import journal
+
+QUEUED_BATCHES_MAX: Final = 32
+"""Committed batches that may wait to be published; then the lane takes no more."""
+RECORDS_A_SEND: Final = 5_000
+
+
+class Publisher:
+    """Publishes what a lane has committed."""
+
+    def __init__(
+        self,
+        broker: Broker,
+        route: journal.Route,
+        *,
+        backoff_s: Callable[[int], float],
+        sleep: Sleep,
+        metrics: LaneMetrics,
+    ) -> None:
+        self._broker = broker
+        self._route = route
+        self._backoff_s = backoff_s
+        self._sleep = sleep
+        self._metrics = metrics
+        self._waiting: deque[JournalRow] = deque()
+        self._changed = asyncio.Condition()
+        self.published_batch_no = 0
+
+    async def put(self, row: JournalRow) -> None:
+        """Queue a committed batch, waiting while the queue is full. Batches come in order."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: len(self._waiting) < QUEUED_BATCHES_MAX)
+            self._waiting.append(row)
+            self._changed.notify_all()
+
+    @property
+    def full(self) -> bool:
+        """Return whether ``put`` would wait."""
+        return len(self._waiting) >= QUEUED_BATCHES_MAX
+
+    async def drained(self) -> None:
+        """Wait until all that was queued is acknowledged."""
+        async with self._changed:
+            await self._changed.wait_for(lambda: not self._waiting)
+
+    async def run(self) -> None:
+        """Publish until cancelled."""
+        failures = 0
+        while True:
+            try:
+                await self._publish_all()
+            except BrokerError as error:
+                failures += 1
+                self._metrics.publish_failed()
+                log.warning("publish_failed", **self._metrics.names, error=str(error))
+                await self._sleep(self._backoff_s(failures))
+
+    async def _publish_all(self) -> None:
+        """Publish with one producer until it fails."""
+        producer = await self._broker.producer()
+        try:
+            while True:
+                async with self._changed:
+                    await self._changed.wait_for(lambda: bool(self._waiting))
+                await self._publish_next(producer)
+        finally:
+            await producer.close()
+
+    async def _publish_next(self, producer: Producer) -> None:
+        """Send as many whole batches as fit one send, at least one."""
+        records: list[Outgoing] = []
+        taken = 0
+        for row in self._waiting:
+            if taken and len(records) >= RECORDS_A_SEND:
+                break
+            records.extend(journal.decode(row.events, self._route))
+            taken += 1
+        if records:
+            await producer.send(records)
+        async with self._changed:
+            for _ in range(taken):
+                self.published_batch_no = self._waiting.popleft().batch_no
+            self._changed.notify_all()
+        self._metrics.published(len(records))
