@@ -65,7 +65,7 @@ class Lane:
         *,
         store: Store,
         publisher: Publisher,
-        committer: Callable[[LaneState, int, Publisher], Committer],
+        committer: Callable[[LaneState, int], Committer],
         metrics: LaneMetrics,
         clock: Monotonic,
     ) -> None:
@@ -112,7 +112,7 @@ class Lane:
         """Raise the epoch, load what it now guards, publish what the last owner did not, seek."""
         row = await self._store.take_over(self._stream.stream, self._partition, owner)
         self.state = await self._load(row)
-        committer = self._make_committer(self.state, row.epoch, self._publisher)
+        committer = self._make_committer(self.state, row.epoch)
         self._publisher.published_batch_no = row.published_batch_no
         first = row.published_batch_no + 1
         while first <= row.batch_no:

@@ -5,9 +5,8 @@ special to PostgreSQL (a migrated database, raw rows) stands below it.
 """
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, field, replace
 from itertools import count
 from typing import Any, Final, Self

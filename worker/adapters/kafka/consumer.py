@@ -130,8 +130,10 @@ class AiokafkaConsumer:
         """Return (first offset, next offset to be written). Held or not does not matter."""
         kafka, asked = self._open(), KafkaPartition(*partition)
         async with answered_within(self._deadlines.call_s, f"bounds of {asked}"):
-            first = await kafka.beginning_offsets([asked])
-            end = await kafka.end_offsets([asked])
+            # At once, because each waits for the fetch that is under way on the connection.
+            first, end = await asyncio.gather(
+                kafka.beginning_offsets([asked]), kafka.end_offsets([asked])
+            )
         return first[asked], end[asked]
 
     async def commit_hint(self, offsets: Mapping[TopicPartition, int]) -> None:
