@@ -1,4 +1,4 @@
-"""Parity: a strongly consistent exchange for binary event contracts. The map of the worker:
+"""Parity: a strongly consistent exchange for binary event contracts. This is its map.
 
     bytes -> command            worker.wire.commands
     command -> batch            worker.domain.plan       pure: decides everything

@@ -9,13 +9,12 @@ import contextlib
 import signal
 from collections.abc import Mapping
 from dataclasses import dataclass
-from random import Random
 
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.postgres.catalog import register
 from worker.adapters.postgres.store import PostgresStore
-from worker.adapters.system import monotonic, owner_name, randomness, sleep
+from worker.adapters.system import owner_name, sleep, system
 from worker.assignment import Assignments
 from worker.commit import Committer
 from worker.config import Settings
@@ -26,8 +25,6 @@ from worker.ports import Broker, Store, StreamRow, TopicDescription, TopicPartit
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics, log
 from worker.wire import journal
-
-PUBLISH_BACKOFF_CAP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ class Worker:
     def __init__(self, settings: Settings, broker: Broker, streams: Streams) -> None:
         self.settings, self.broker, self.streams = settings, broker, streams
         self.metrics = Metrics()
-        self.random: Random = randomness()
+        self.system = system()
         self.owner = owner_name()
         self.assignments = Assignments(
             broker,
@@ -57,9 +54,7 @@ class Worker:
             self._make_lane,
             owner=self.owner,
             metrics=self.metrics,
-            random=self.random,
-            sleep=sleep,
-            clock=monotonic,
+            system=self.system,
         )
 
     def _make_lane(self, partition: TopicPartition) -> Lane | None:
@@ -82,7 +77,7 @@ class Worker:
                 store, publisher, metrics, state, epoch
             ),
             metrics=metrics,
-            clock=monotonic,
+            clock=self.system.clock,
         )
 
     def _make_publisher(
@@ -100,10 +95,7 @@ class Worker:
         return Publisher(
             self.broker,
             route,
-            backoff_s=lambda failures: self.random.uniform(
-                0, min(0.1 * 2.0 ** min(failures, 8), PUBLISH_BACKOFF_CAP_S)
-            ),
-            sleep=sleep,
+            system=self.system,
             metrics=metrics,
         )
 
@@ -121,9 +113,7 @@ class Worker:
             epoch=epoch,
             owner=self.owner,
             rows=self.settings.batch_rows,
-            sleep=sleep,
-            random=self.random,
-            clock=monotonic,
+            system=self.system,
             metrics=metrics,
             published_batch_no=lambda: publisher.published_batch_no,
         )

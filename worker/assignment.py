@@ -7,19 +7,21 @@ while everything is paused, or the group would forget this member.
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
-from random import Random
 from typing import Final
 
 from worker.commit import Reload
 from worker.errors import BrokerError, Fenced, LaneHalted, OffsetOutOfRange, StoreError
 from worker.lane import QUEUED_RECORDS_MAX, Lane, LaneStatus
-from worker.ports import Broker, Consumer, Monotonic, Sleep, TopicPartition
+from worker.ports import Broker, Consumer, System, TopicPartition
 from worker.telemetry import Metrics, log
 
 POLL_S: Final = 0.1
 DRAIN_S: Final = 5.0
 """How long a revoked lane may take to finish its batch; cut short, it is just as safe."""
 HINT_EVERY_S: Final = 5.0
+BACKOFF_CAP_S: Final = 5.0
+GOOD_MEMBER_S: Final = 60.0
+"""After that long in the group, a failure counts as the first again."""
 
 LaneMaker = Callable[[TopicPartition], Lane | None]
 """Makes a lane; None for a partition that the stream does not have."""
@@ -50,13 +52,11 @@ class Assignments:
         *,
         owner: str,
         metrics: Metrics,
-        random: Random,
-        sleep: Sleep,
-        clock: Monotonic,
+        system: System,
     ) -> None:
         self._broker, self._topics, self._make_lane = broker, topics, make_lane
         self._owner, self._metrics = owner, metrics
-        self._random, self._sleep, self._clock = random, sleep, clock
+        self._system = system
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._paused: set[TopicPartition] = set()
         self._consumer: Consumer | None = None
@@ -64,19 +64,20 @@ class Assignments:
         self._failed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.lanes: dict[TopicPartition, Lane] = {}
         self.joined = False
-        self.polled_at_s = clock()
+        self.polled_at_s = system.clock()
 
     async def run(self) -> None:
         """Be a member of the group until ``stop``; rebuild the consumer when it breaks."""
         failures = 0
         while not self._stopping.is_set():
-            began = self._clock()
+            began = self._system.clock()
             try:
                 await self._be_member()
             except BrokerError as error:
-                failures = 1 if self._clock() - began > 60 else failures + 1  # noqa: PLR2004  s
+                lasted_s = self._system.clock() - began
+                failures = 1 if lasted_s > GOOD_MEMBER_S else failures + 1
                 log.warning("consumer_failed", error=str(error))
-                await self._sleep(self._random.uniform(0, min(0.25 * 2.0**failures, 10.0)))
+                await self._system.back_off(failures, cap_s=BACKOFF_CAP_S)
 
     def stop(self) -> None:
         """Stop taking; finish what is in hand."""
@@ -134,7 +135,7 @@ class Assignments:
         except OffsetOutOfRange as error:
             self._halt(error)
             return
-        self.polled_at_s = self._clock()
+        self.polled_at_s = self._system.clock()
         for partition, records in arrived.items():
             if partition in self.lanes:
                 self.lanes[partition].offer(records)
@@ -161,15 +162,17 @@ class Assignments:
                 return
             self.lanes[partition] = lane
             try:
-                return await lane.run(self._owner, _Partition(consumer, partition))
+                await lane.run(self._owner, _Partition(consumer, partition))
             except LaneHalted:
-                return None
+                return
             except (Fenced, Reload, StoreError, BrokerError) as error:
                 failures += 1
                 log.warning("lane_lost", partition=partition, error=repr(error))
+            else:
+                return
             if self._stopping.is_set() or partition not in self._tasks:
-                return None
-            await self._sleep(self._random.uniform(0, min(0.1 * 2.0 ** min(failures, 8), 5.0)))
+                return
+            await self._system.back_off(failures + 2, cap_s=BACKOFF_CAP_S)
 
     def _halt(self, error: OffsetOutOfRange) -> None:
         for partition in [p for p in self.lanes if p in error.args]:
@@ -183,7 +186,7 @@ class Assignments:
     async def _hint(self, consumer: Consumer) -> None:
         """Tell lag tools how far the lanes are."""
         while True:
-            await self._sleep(HINT_EVERY_S)
+            await self._system.sleep(HINT_EVERY_S)
             await consumer.commit_hint(self._positions())
 
     def _positions(self) -> Mapping[TopicPartition, int]:

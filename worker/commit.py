@@ -13,7 +13,6 @@ it raises, the lane's state is worth nothing any more and is loaded again.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from random import Random
 from typing import Final, TypeVar
 
 from worker.domain.events import DeadLetter
@@ -31,7 +30,7 @@ from worker.errors import (
     StoreError,
     Unavailable,
 )
-from worker.ports import JournalRow, Monotonic, Seal, Sleep, Statement, Store
+from worker.ports import JournalRow, Seal, Statement, Store, System
 from worker.telemetry import LaneMetrics
 from worker.wire import facts as facts_text
 from worker.wire import journal
@@ -44,6 +43,9 @@ GATHERING_RACES_MAX: Final = 9
 UNKNOWN_MAX: Final = 2
 READINGS_MAX: Final = 8
 EXACT_DRAW_BATCHES: Final = 64
+BACKOFF_CAP_S: Final = 0.5
+OUTAGE_BACKOFF_CAP_S: Final = 5.0
+PATIENT_TRIES: Final = 20
 STATEMENT_BYTES_MAX: Final = 4 * 1024 * 1024
 
 T = TypeVar("T")
@@ -85,9 +87,7 @@ class Committer:
     epoch: int
     owner: str
     rows: int
-    sleep: Sleep
-    random: Random
-    clock: Monotonic
+    system: System
     metrics: LaneMetrics
     published_batch_no: Callable[[], int]
     lost_at: dict[AccountId, int] = field(default_factory=dict)
@@ -157,11 +157,11 @@ class Committer:
         """
         conflicts = unknowns = tries = 0
         while True:
-            began = self.clock()
+            began = self.system.clock()
             try:
                 await self.store.commit(statement)
             except StoreError as error:
-                self.metrics.came_back(type(error).__name__, self.clock() - began)
+                self.metrics.came_back(type(error).__name__, self.system.clock() - began)
                 conflicts += isinstance(error, Conflict)
                 unknowns += isinstance(error, OutcomeUnknown)
                 if isinstance(error, Refused):
@@ -178,7 +178,7 @@ class Committer:
                         self._halve(attempt, batch)
                     return False
             else:
-                self.metrics.came_back("committed", self.clock() - began)
+                self.metrics.came_back("committed", self.system.clock() - began)
                 return True
             tries += 1
             await self._back_off(tries)
@@ -251,7 +251,7 @@ class Committer:
         return True
 
     def _bisect(self, attempt: Attempt, batch: Batch) -> None:
-        """Close in on what the database refuses, and answer it, or park it, when it stands alone."""
+        """Close in on what the database refuses; answer or park it when it stands alone."""
         if self._halve(attempt, batch):
             return
         step = attempt.step
@@ -305,9 +305,9 @@ class Committer:
                 await self._back_off(tries)
 
     async def _back_off(self, tries: int) -> None:
-        """Full jitter: 10 ms doubling to half a second, and to 5 s while nothing answers."""
-        cap_s = min(0.01 * 2.0 ** min(tries, 10), 0.5 if tries < 20 else 5.0)
-        await self.sleep(self.random.uniform(0, cap_s))
+        """Wait up to half a second, and up to five once it lasts."""
+        cap_s = BACKOFF_CAP_S if tries < PATIENT_TRIES else OUTAGE_BACKOFF_CAP_S
+        await self.system.back_off(tries, cap_s=cap_s)
 
     def _recent_losers(self) -> frozenset[AccountId]:
         oldest = self.state.batch_no - EXACT_DRAW_BATCHES

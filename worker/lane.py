@@ -58,7 +58,7 @@ class LaneStatus(StrEnum):
 class Lane:
     """The owner of one partition, from take-over to the loss of it."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  every collaborator once
         self,
         stream: StreamRow,
         partition: int,
@@ -182,7 +182,7 @@ class Lane:
     async def _gather(
         self, committer: Committer, step: Step, accounts: frozenset[AccountId]
     ) -> None:
-        """Move what withdrawals wait for into this lane, pocket by pocket, each in its own batch."""
+        """Move what withdrawals wait for into this lane, pocket by pocket, a batch each."""
         assert isinstance(step, Answer), "only withdrawals are gathered for"
         state = committer.state
         for account_id in sorted(accounts):

@@ -5,6 +5,7 @@ Each port is small enough for a fake; the same contract tests run on the fake an
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
+from random import Random
 from typing import NamedTuple, Protocol
 
 from worker.domain.book import OpenOrder
@@ -18,6 +19,20 @@ Monotonic = Callable[[], float]
 """Seconds of a clock that never goes back. For deadlines and metrics only, never for order."""
 
 
+@dataclass(frozen=True, slots=True)
+class System:
+    """What varies from run to run: time and dice. A simulation passes its own."""
+
+    clock: Monotonic
+    sleep: Sleep
+    random: Random
+
+    async def back_off(self, tries: int, *, cap_s: float) -> None:
+        """Pause with full jitter: up to 20 ms after the first try, doubling, never above a cap."""
+        most_s = 0.01 * 2.0 ** min(tries, 16)
+        await self.sleep(self.random.uniform(0, min(most_s, cap_s)))
+
+
 class TopicPartition(NamedTuple):
     """One partition of a topic."""
 
@@ -25,8 +40,7 @@ class TopicPartition(NamedTuple):
     partition: int
 
 
-@dataclass(frozen=True, slots=True)
-class Record:
+class Record(NamedTuple):
     """A record as it was fetched. ``timestamp_ms`` is the broker's LogAppendTime."""
 
     offset: int
@@ -60,7 +74,7 @@ class Assignment(Protocol):
     """Told by the consumer who owns what. Neither method may raise or take long."""
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Note that these are ours from now on; records of them may already have arrived."""
+        """Note that these are ours from now on. Nothing arrives before the first ``seek``."""
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Give these up; they may already be someone else's."""
@@ -75,8 +89,9 @@ class Consumer(Protocol):
     async def poll(self, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
         """Return what has arrived, waiting at most ``timeout_s``. Must be called all the time.
 
-        Raises OffsetOutOfRange (``args[1]`` is the TopicPartition) and BrokerError; after the
-        latter the consumer is thrown away and a new one is made.
+        Raises OffsetOutOfRange (``args[1]`` is the TopicPartition) once; the partition is silent
+        until the next ``seek``. Raises BrokerError when the consumer must be thrown away and made
+        anew. A dead broker just gives nothing.
         """
 
     def assignment(self) -> frozenset[TopicPartition]:
@@ -105,7 +120,7 @@ class Producer(Protocol):
     """An idempotent producer. After any error it is dead: close it and make another."""
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        """Publish in order; return when all are acknowledged. Raises BrokerError by the deadline."""
+        """Publish in order; return when all are acknowledged. Raises BrokerError by a deadline."""
 
     async def close(self) -> None:
         """Let go of it, within a bound."""
@@ -230,7 +245,7 @@ class Store(Protocol):
         """Return where the lane stands, and which plan won batch ``batch_no``."""
 
     async def journal(self, lane: Lane, first: int, last: int) -> Sequence[JournalRow]:
-        """Return the batches ``first`` to ``last``, at most ``JOURNAL_ROWS_MAX`` of them, in order."""
+        """Return the batches ``first`` to ``last`` in order, at most ``JOURNAL_ROWS_MAX``."""
 
     async def close(self) -> None:
         """Let go of the connection, within a bound."""

@@ -7,17 +7,17 @@ occurrence of every ``seq`` is in order and without gaps, and a repeat is identi
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
 from typing import Final
 
 from worker.errors import BrokerError
-from worker.ports import Broker, JournalRow, Outgoing, Producer, Sleep
+from worker.ports import Broker, JournalRow, Outgoing, Producer, System
 from worker.telemetry import LaneMetrics, log
 from worker.wire import journal
 
 QUEUED_BATCHES_MAX: Final = 32
 """Committed batches that may wait to be published; then the lane takes no more."""
 RECORDS_A_SEND: Final = 5_000
+BACKOFF_CAP_S: Final = 5.0
 
 
 class Publisher:
@@ -28,14 +28,12 @@ class Publisher:
         broker: Broker,
         route: journal.Route,
         *,
-        backoff_s: Callable[[int], float],
-        sleep: Sleep,
+        system: System,
         metrics: LaneMetrics,
     ) -> None:
         self._broker = broker
         self._route = route
-        self._backoff_s = backoff_s
-        self._sleep = sleep
+        self._system = system
         self._metrics = metrics
         self._waiting: deque[JournalRow] = deque()
         self._changed = asyncio.Condition()
@@ -68,7 +66,7 @@ class Publisher:
                 failures += 1
                 self._metrics.publish_failed()
                 log.warning("publish_failed", **self._metrics.names, error=str(error))
-                await self._sleep(self._backoff_s(failures))
+                await self._system.back_off(failures, cap_s=BACKOFF_CAP_S)
 
     async def _publish_all(self) -> None:
         """Publish with one producer until it fails."""

@@ -197,6 +197,8 @@ IN_OPEN: dict[str, object] = {"market": market_key(OPEN)}
 IN_SETTLING: dict[str, object] = {"market": market_key(SETTLING)}
 FLIPPED: dict[str, object] = {"status": 3, "outcome": 1, "resolved_seq": 99}
 A_POCKET: dict[str, object] = {"lane": 0, "need": 0, "fresh": 0}
+GOING_ON = having("market_changes", status=0)
+"""The page is not the last."""
 
 FENCE = [
     Wrong("an epoch that has passed", World.trade, shifted("epoch", 1, -1), "batches_fence"),
@@ -278,8 +280,8 @@ POCKETS = [
     ),
     Wrong(
         "a fresh pocket that exists",
-        World.trade,
-        having("pockets", BENS_POCKET, fresh=1, need=0),
+        World.pay,
+        having("pockets", fresh=1),
         "pockets_pkey",
     ),
     Wrong(
@@ -372,7 +374,7 @@ TRADES = [
             also("payees", account=ANN, outcome=1, **IN_SETTLING),
             also("pockets", account=ANN, **A_POCKET),
         ),
-        "batches_resolved_and_traded",
+        "ledger_pkey",
     ),
     Wrong("a trade with oneself", World.trade, having("trades", buyer=BEN), "trades_parties"),
     Wrong("a price of nothing", World.trade, having("trades", price=0), "trades_price"),
@@ -429,11 +431,11 @@ TRADES = [
 
 RESOLUTION = [
     Wrong("a holder who did not win", World.pay, also("payees", account=BEN), "payouts_quantity"),
-    Wrong("a loser paid for the other outcome", World.pay, having("payees", account=BEN, outcome=2),
+    Wrong("a loser paid for the other outcome", World.pay, also("payees", account=BEN, outcome=2),
           "batches_payees_missed"),
-    Wrong("a winner with the other outcome", World.pay, having("payees", outcome=2),
+    Wrong("a winner with the other outcome", World.pay, all_of(having("payees", outcome=2), GOING_ON),
           "batches_payees_missed"),
-    Wrong("a winner with no outcome", World.pay, having("payees", outcome=None), "batches_payees_missed"),
+    Wrong("a winner with no outcome", World.pay, all_of(having("payees", outcome=None), GOING_ON), "batches_payees_missed"),
     Wrong("a winner paid twice at once", World.pay, twice("payees"), "payouts_pkey"),
     Wrong("a winner paid again", World.pay,
           also("payees", market=market_key(SETTLED), account=ANN), "payouts_pkey"),
@@ -445,7 +447,7 @@ RESOLUTION = [
     Wrong("a payee of an undecided market, undecided", World.pay,
           also("payees", account=ANN, outcome=0, **IN_OPEN), "payouts.quantity"),
     Wrong("a payee of another lane's market", World.resolution,
-          having("payees", market=market_key(ELSEWHERE)), "batches_payees_missed"),
+          also("payees", market=market_key(ELSEWHERE)), "batches_payees_missed"),
     Wrong("an end with escrow left", World.pay, none_of("payees"), "markets_settled"),
     Wrong("an end of an open market", World.resolution,
           all_of(none_of("payees"), having("market_changes", status=4, outcome=0)), "markets_outcome"),
@@ -492,7 +494,7 @@ TRANSFERS = [
     Wrong("a draw twice", World.trade, twice("draws"), "ledger_pkey"),
     Wrong("a draw of the outside's", World.trade, having("draws", account=ids.EXTERNAL), "ledger_external"),
     Wrong("a draw of somebody else's", World.trade, having("draws", account=CAT),
-          "batches_pockets_missed"),
+          "pockets_balance"),
     Wrong("a deposit of nothing", World.transfers, having("transfers", amount=0), "transfers_amount"),
     Wrong("a negative deposit", World.transfers, having("transfers", amount=-1), "transfers_amount"),
     Wrong("a negative withdrawal", World.transfers, having("transfers", 1, amount=-1), "transfers_amount"),
@@ -538,7 +540,7 @@ ORDERS = [
     Wrong("a new order twice", World.trade, twice("orders"), "orders_pkey"),
     Wrong("a new order that is known", World.trade,
           having("orders", order_key=_old_order(OPEN, "ben", "filled")), "orders_pkey"),
-    Wrong("an order of nothing", World.trade, having("orders", quantity=0, leaves=0), "orders_quantity"),
+    Wrong("an order of nothing", World.trade, having("orders", quantity=0, leaves=0, status=3), "orders_quantity"),
     Wrong("an order at no price", World.trade, having("orders", price=0), "orders_quantity"),
     Wrong("an order on no side", World.trade, having("orders", side=3), "orders_side"),
     Wrong("an order with more leaves than contracts", World.trade, having("orders", leaves=9),

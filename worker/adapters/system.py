@@ -4,22 +4,21 @@ import asyncio
 import os
 import socket
 import time
-from random import Random, SystemRandom
+from random import SystemRandom
 
-from worker.ports import Monotonic, Sleep
+from worker.ports import Sleep, System
 
-monotonic: Monotonic = time.monotonic
 sleep: Sleep = asyncio.sleep
+
+
+def system() -> System:
+    """Return the real clock, pause and dice."""
+    return System(time.monotonic, asyncio.sleep, SystemRandom())
 
 
 def wall_clock_ms() -> int:
     """Return milliseconds since 1970, for people to read."""
     return time.time_ns() // 1_000_000
-
-
-def randomness() -> Random:
-    """Return randomness for jitter."""
-    return SystemRandom()
 
 
 def owner_name() -> str:

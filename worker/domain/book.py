@@ -94,11 +94,12 @@ class Book:
 
     def add(self, order: OpenOrder) -> None:
         """Put an order at the end of its price's queue."""
+        assert order.name not in self._orders, "an order rests once"
         self._insert(order)
         self._trail.append((self._take_back, (order,)))
 
     def fill(self, order: OpenOrder, quantity: Quantity) -> None:
-        """Take ``quantity`` off an open order; it keeps its place, or leaves when nothing is left."""
+        """Take ``quantity`` off an open order, which keeps its place, or leaves when it is done."""
         if quantity == order.leaves:
             self.remove(order)
         else:

@@ -13,8 +13,8 @@ from worker.domain.purse import Purse, Tally
 from worker.domain.state import (
     CACHED_ROWS_MAX,
     Facts,
-    LaneState,
     Lack,
+    LaneState,
     Limits,
     Market,
     MarketStatus,

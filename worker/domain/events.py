@@ -299,17 +299,24 @@ class DeadLetter:
     original: Unreadable
 
 
-TEXT_BYTES_MAX: Final = 64
-_ENVELOPE_BYTES: Final = 320
-_PARTY_AND_POSTING_BYTES: Final = 900
+EVENT_BYTES_MAX: Final = 700
+"""An event's line in the journal, at most, when nothing more is known of it."""
+FILL_BYTES_MAX: Final = 1_600
+_TITLE_CHARACTER_BYTES: Final = 12
+_ORIGINAL_BYTES_MAX: Final = 96 * 1024
 
 
-def size_bound(body: Body) -> int:
-    """Return bytes that the encoded event does not exceed. Budgets count with it."""
-    match body:
+def size_bound(entry: Body | DeadLetter) -> int:
+    """Return bytes that an entry's journal line does not exceed. Budgets count with it."""
+    match entry:
         case OrderFilled():
-            return _ENVELOPE_BYTES + _PARTY_AND_POSTING_BYTES
+            return FILL_BYTES_MAX
         case MarketOpened():
-            return _ENVELOPE_BYTES + 100 + 6 * len(body.title)
+            return EVENT_BYTES_MAX + _TITLE_CHARACTER_BYTES * len(entry.title)
+        case DeadLetter():
+            original = entry.original
+            size = len(original.key or b"") + len(original.value or b"")
+            size += sum(len(name) * 4 + len(value or b"") + 16 for name, value in original.headers)
+            return min(_ORIGINAL_BYTES_MAX, size * 4 // 3 + 2_048)
         case _:
-            return _ENVELOPE_BYTES + 300
+            return EVENT_BYTES_MAX

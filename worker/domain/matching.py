@@ -13,6 +13,8 @@ from worker.domain.book import Book, OpenOrder
 from worker.domain.commands import Side, TimeInForce
 from worker.domain.draft import ROWS_A_FILL, Draft, TradeRow
 from worker.domain.events import (
+    EVENT_BYTES_MAX,
+    FILL_BYTES_MAX,
     CancelReason,
     OrderCancelled,
     OrderFilled,
@@ -24,7 +26,7 @@ from worker.domain.funding import affordable, cost, locked, signed
 from worker.domain.state import Market, OrderStatus, Sweep
 from worker.domain.units import Money, Price, Quantity
 
-EVENT_BYTES_A_FILL = 2_400
+EVENT_BYTES_A_FILL = FILL_BYTES_MAX + 2 * EVENT_BYTES_MAX
 """A fill, the maker's cancel and the taker's, at their largest."""
 
 

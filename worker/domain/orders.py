@@ -51,6 +51,10 @@ def place(draft: Draft, command: PlaceOrder) -> None:
     if known is not None:
         _repeat(draft, market, command, known)
         return
+    if draft.book(command.market_id).get((command.account_id, command.order_id)) is not None:
+        # It rests here, and its first answer was not read yet: the plan runs again with it.
+        draft.lack.orders.add((command.market_id, command.account_id, command.order_id))
+        return
     reason = _refusal(draft, market, command)
     if reason is None:
         _accept(draft, market, command)
@@ -172,11 +176,7 @@ def _answer_of(
         kind = EventType.ORDER_REJECTED if row.reason else EventType.ORDER_ACCEPTED
         first = First(kind, row.seq, row.reason)
         return OrderAnswer(row.side, row.price, row.quantity, row.time_in_force, first)
-    ref = (market.market_id, account_id, order_id)
-    known = draft.facts.orders.get(ref)
-    if known is None and draft.book(market.market_id).get((account_id, order_id)) is not None:
-        draft.lack.orders.add(ref)
-    return known
+    return draft.facts.orders.get((market.market_id, account_id, order_id))
 
 
 def _must_be_new(draft: Draft, command: PlaceOrder | CancelOrder) -> None:
@@ -204,6 +204,10 @@ def _refusal(draft: Draft, market: Market, command: PlaceOrder) -> Reason | None
         return Reason.BAD_PRICE
     if not 0 < command.quantity <= QUANTITY_MAX:
         return Reason.BAD_QTY
+    return _refusal_of_account(draft, market, command)
+
+
+def _refusal_of_account(draft: Draft, market: Market, command: PlaceOrder) -> Reason | None:
     account_id = command.account_id
     purse = draft.purse(account_id)
     if not purse.exists:

@@ -28,6 +28,7 @@ from worker.domain.events import (
     OrderRejected,
     Reason,
     TransferRejected,
+    size_bound,
 )
 from worker.domain.matching import EVENT_BYTES_A_FILL, crosses, resume
 from worker.domain.orders import cancel_order, open_market, place, resolve_refused
@@ -44,7 +45,7 @@ from worker.domain.state import (
 from worker.domain.transfers import Gathering, deposit, gather, withdraw
 from worker.domain.units import Lane, MarketId, Money, Offset
 
-ORIGINAL_BYTES_MAX = 128 * 1024
+ORIGINAL_BYTES_MAX = 96 * 1024
 """Journal bytes of one dead letter, at most."""
 
 
@@ -250,16 +251,20 @@ def _carry_out(draft: Draft, command: Command) -> None:
         case OpenMarket():
             open_market(draft, command)
         case ResolveMarket():
-            if not resolve_refused(draft, command):
-                market = draft.market(command.market_id)
-                assert market is not None, "only a known market is resolved"
-                settlement.flip(draft, command, market)
+            _resolve(draft, command)
         case Deposit():
             deposit(draft, command)
         case Withdraw():
             withdraw(draft, command)
         case Unreadable():
             _bury(draft, command)
+
+
+def _resolve(draft: Draft, command: ResolveMarket) -> None:
+    if not resolve_refused(draft, command):
+        market = draft.market(command.market_id)
+        assert market is not None, "only a known market is resolved"
+        settlement.flip(draft, command, market)
 
 
 def _bury(draft: Draft, command: Unreadable) -> None:
@@ -274,8 +279,7 @@ def _bury(draft: Draft, command: Unreadable) -> None:
     seq = draft.emit(subject, body, None)
     letter = DeadLetter(seq, draft.offset, draft.time_ms, Reason.MALFORMED, command)
     draft.entries.append(letter)
-    size = sum(len(part or b"") for part in (command.key, command.value))
-    draft.event_bytes += min(ORIGINAL_BYTES_MAX, 2 * size + 4096)
+    draft.event_bytes += size_bound(letter)
 
 
 def _reject_internally(draft: Draft, command: Command) -> None:
@@ -311,7 +315,7 @@ def _halt(draft: Draft, market_id: MarketId) -> None:
 
 
 def _park(draft: Draft, market_id: MarketId | None) -> None:
-    """Halt the market of a sweep that cannot go on, its rest in the book; or shelve a settlement."""
+    """Halt the market of a sweep, its rest in the book; or shelve a settlement."""
     if market_id is not None:
         draft.settlements[market_id] = replace(draft.settlements[market_id], parked=True)
         return

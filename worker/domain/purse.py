@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from worker.domain.units import WALLET, Lane, Money
 
 UNKNOWN_CASH = Money(2**62)
-"""Stands for the balance of an account not read yet: the plan goes on, to find what else it lacks."""
+"""Stands for a balance not read yet: the plan goes on, to find what else it lacks."""
 
 
 @dataclass(slots=True)
@@ -94,6 +94,6 @@ class Purse:
             self.take(source, Money(min(balance, give)), self.home)
 
     def rows_max(self, amount: int) -> int:
-        """Return the rows that paying ``amount`` may add: pocket, and per draw pocket and ledger."""
+        """Return the rows that paying ``amount`` may add: the pocket, and three per draw."""
         short = amount > self.own and self.draws_allowed
         return 1 + (3 * len(self.sources()) if short else 0)

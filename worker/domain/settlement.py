@@ -10,6 +10,7 @@ from dataclasses import replace
 from worker.domain.commands import Outcome, ResolveMarket
 from worker.domain.draft import Draft, PayoutRow
 from worker.domain.events import (
+    EVENT_BYTES_MAX,
     CancelReason,
     MarketResolved,
     MarketSettled,
@@ -32,7 +33,6 @@ ROWS_A_PAYEE = 3
 """His ``payouts`` row, his posting, his pocket."""
 ROWS_A_PAGE = 6
 """Lane, batch, market, the escrow's posting, and two to spare."""
-EVENT_BYTES_A_PAGE_ROW = 450
 FIRST_CURSOR = "00000000-0000-0000-0000-000000000000"
 """Sorts before every account."""
 
@@ -88,7 +88,7 @@ def _request(draft: Draft, market: Market, outcome: Outcome, settlement: Settlem
     """Ask for no more than the budget holds: first the dead orders, then the payees."""
     limits = draft.limits
     rows = min(limits.rows - ROWS_A_PAGE, limits.fills * ROWS_A_PAYEE)
-    events = limits.event_bytes // EVENT_BYTES_A_PAGE_ROW - 2
+    events = limits.event_bytes // EVENT_BYTES_MAX - 2
     most = max(1, min(rows // ROWS_A_PAYEE, events))
     return PageRequest(market.key, outcome, settlement.cursor, most)
 

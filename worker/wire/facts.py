@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pydantic import TypeAdapter
 
-from worker.domain.plan import Gather, PayPage, Park, Step
+from worker.domain.plan import Gather, Park, PayPage, Step
 from worker.domain.state import (
     Facts,
     Limits,
@@ -30,12 +30,12 @@ BYTES_MAX = 512 * 1024
 class Recorded:
     """A batch's facts as they are written. ``step``: None answers commands."""
 
-    accounts: dict[str, dict[int, int] | None]
+    accounts: dict[AccountId, dict[Lane, Money] | None]
     positions: dict[str, int]
-    markets: dict[str, Market | None]
+    markets: dict[MarketId, Market | None]
     orders: dict[str, OrderAnswer | None]
     transfers: dict[str, TransferAnswer | None]
-    pages: dict[str, Page]
+    pages: dict[MarketId, Page]
     exact_draws: list[str]
     no_draws: list[str]
     internal_rejects: list[int]
@@ -77,15 +77,12 @@ def decode(text: str) -> tuple[Facts, Limits, Step | None, int]:
     """Return facts, limits, step (None: the batch answered commands) and published_batch_no."""
     recorded = _ADAPTER.validate_json(text)
     facts = Facts(
-        accounts={
-            AccountId(a): None if p is None else {Lane(k): Money(v) for k, v in p.items()}
-            for a, p in recorded.accounts.items()
-        },
+        accounts=recorded.accounts,
         positions={_holding(name): quantity for name, quantity in recorded.positions.items()},
-        markets={MarketId(m): market for m, market in recorded.markets.items()},
+        markets=recorded.markets,
         orders={_order(name): answer for name, answer in recorded.orders.items()},
         transfers={_transfer(name): answer for name, answer in recorded.transfers.items()},
-        pages={MarketId(m): page for m, page in recorded.pages.items()},
+        pages=recorded.pages,
         exact_draws=frozenset(AccountId(a) for a in recorded.exact_draws),
         no_draws=frozenset(AccountId(a) for a in recorded.no_draws),
         internal_rejects=frozenset(Offset(o) for o in recorded.internal_rejects),

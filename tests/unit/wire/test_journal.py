@@ -211,3 +211,9 @@ def test_a_name_that_is_no_unicode_comes_through() -> None:
 def test_what_is_no_journal_is_a_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="journal"):
         decode(text, ROUTE)
+
+
+def test_a_null_header_is_buried_as_an_empty_one() -> None:
+    # aiokafka hands a null on as None, whatever the type of a header says.
+    record = buried(letter(headers=(("h", None),)))  # type: ignore[arg-type]
+    assert record.headers[0] == ("h", b"")

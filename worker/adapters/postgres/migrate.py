@@ -5,7 +5,6 @@ ran unrecorded is recognised by its object being there already. ``CREATE INDEX A
 PostgreSQL gets the same index without the word.
 """
 
-import asyncio
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ import asyncpg
 
 from worker.adapters.postgres import outcomes
 from worker.adapters.postgres.connect import connect
+from worker.adapters.system import sleep
 from worker.errors import Conflict, ParityError
 
 _LEDGER: Final = (
@@ -106,4 +106,4 @@ async def _run(
                 raise meaning from error
         else:
             return
-        await asyncio.sleep(0.05 * 2**attempt)
+        await sleep(0.05 * 2**attempt)

@@ -59,7 +59,7 @@ class PostgresStore:
         after = _FIRST
         async with self._session() as connection:
             while page := await connection.fetch(statements.LOAD_MARKETS, lane, after, LOAD_ROWS):
-                found.extend(rows.market_of(row) for row in page)
+                found.extend(rows.market_of(dict(row)) for row in page)
                 after = page[-1]["market"]
         return found
 

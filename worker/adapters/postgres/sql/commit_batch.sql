@@ -57,9 +57,9 @@ WITH new_account AS (
       JOIN positions p ON p.market = d.market AND p.account = d.account
      WHERE m.outcome = d.outcome
         OR (m.outcome = 0
-            AND EXISTS (SELECT 1
-                          FROM json_to_recordset($19::json) AS f(market uuid, outcome smallint)
-                         WHERE f.market = d.market AND f.outcome = d.outcome))
+            AND d.outcome = (SELECT max(f.outcome)
+                               FROM json_to_recordset($19::json) AS f(market uuid, outcome smallint)
+                              WHERE f.market = d.market))
 ), paid AS (
     INSERT INTO payouts (market, account, outcome, quantity, amount)
     SELECT market, account, outcome, quantity, quantity * payout FROM payee
@@ -185,6 +185,7 @@ WITH new_account AS (
            cash_out = cash_out
                + (SELECT coalesce(sum(amount), 0) FROM transfer WHERE NOT deposit AND reason = '')::bigint
      WHERE lane = $1 AND epoch = $2 AND batch_no = $3
+       AND next_offset = $11 AND last_seq + 1 = $12 AND lane_time_ms <= $6
     RETURNING 1
 )
 INSERT INTO batches (batch_id, lane, batch_no, first_offset, next_offset, first_seq, last_seq, epoch,
