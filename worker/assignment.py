@@ -16,8 +16,9 @@ from worker.ports import Broker, Consumer, System, TopicPartition
 from worker.telemetry import Metrics, log
 
 POLL_S: Final = 0.1
-DRAIN_S: Final = 5.0
+DRAIN_S: Final = 4.0
 """How long a revoked lane may take to finish its batch; cut short, it is just as safe."""
+CANCEL_S: Final = 1.0
 HINT_EVERY_S: Final = 5.0
 BACKOFF_CAP_S: Final = 5.0
 GOOD_MEMBER_S: Final = 60.0
@@ -104,7 +105,7 @@ class Assignments:
             for task in late:
                 task.cancel()
             if late:
-                await asyncio.wait(late, timeout=DRAIN_S)
+                await asyncio.wait(late, timeout=CANCEL_S)
         for partition in partitions:
             self.lanes.pop(partition, None)
             self._paused.discard(partition)

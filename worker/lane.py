@@ -284,13 +284,16 @@ class Lane:
         return state
 
     async def _let_go(self, publishing: "asyncio.Task[None]") -> None:
-        if self._stopping and not publishing.done():
-            drained = asyncio.create_task(self._publisher.drained(), name="drain")
-            await asyncio.wait({drained, publishing}, return_when=asyncio.FIRST_COMPLETED)
+        """End publishing, after what is committed has gone out if there is time for that."""
+        drained = asyncio.create_task(self._publisher.drained(), name=f"drain-{self._partition}")
+        try:
+            if self._stopping:
+                await asyncio.wait({drained, publishing}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
             drained.cancel()
-        publishing.cancel()
-        await asyncio.wait({publishing})
-        await self._store.close()
+            publishing.cancel()
+            await asyncio.wait({drained, publishing})
+            await self._store.close()
 
 
 def _withdrawn(command: Command, account_id: AccountId) -> int:

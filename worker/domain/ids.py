@@ -5,17 +5,22 @@ partitioner, because where a market lives is a rule.
 """
 
 from functools import lru_cache
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from worker.domain.units import AccountId, Lane, MarketId, OrderId, TransferId
 
-_NAMESPACE: Final = UUID("6f3c1a52-2a0e-5c55-9f0e-0a8f3f7c1d11")
+_NAMESPACE: Final = UUID("6f3c1a52-2a0e-5c55-9f0e-0a8f3f7c1d11").bytes
+_VARIANTS: Final = "89ab" * 4
 _CACHED_IDS_MAX: Final = 65_536
 
 
 def _named(name: str) -> str:
-    return str(uuid5(_NAMESPACE, name))
+    """Return ``str(uuid5(_NAMESPACE, name))``, in a fifth of its time: several go into an order."""
+    digits = sha1(_NAMESPACE + name.encode(), usedforsecurity=False).hexdigest()
+    variant = _VARIANTS[int(digits[16], 16)]
+    return f"{digits[:8]}-{digits[8:12]}-5{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:32]}"
 
 
 EXTERNAL: Final = _named("external")

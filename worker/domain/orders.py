@@ -28,9 +28,7 @@ from worker.domain.units import (
     PAYOUT_MAX,
     PAYOUT_MIN,
     QUANTITY_MAX,
-    AccountId,
     MarketId,
-    OrderId,
     Quantity,
 )
 
@@ -47,7 +45,8 @@ def place(draft: Draft, command: PlaceOrder) -> None:
     if market is None:
         _refuse_elsewhere(draft, command)
         return
-    known = _answer_of(draft, market, command.account_id, command.order_id)
+    key = ids.order_key(market.key, ids.account_key(command.account_id), command.order_id)
+    known = _answer_of(draft, key, command)
     if known is not None:
         _repeat(draft, market, command, known)
         return
@@ -57,10 +56,10 @@ def place(draft: Draft, command: PlaceOrder) -> None:
         return
     reason = _refusal(draft, market, command)
     if reason is None:
-        _accept(draft, market, command)
+        _accept(draft, market, command, key)
     elif reason in (Reason.INSUFFICIENT_FUNDS, Reason.OPEN_ORDER_LIMIT):
         seq = _reject(draft, market, command, reason)
-        _remember(draft, market, command, seq, reason)
+        _remember(draft, market, command, key, (seq, reason))
     else:
         _must_be_new(draft, command)
         _reject(draft, market, command, reason)
@@ -82,7 +81,8 @@ def cancel_order(draft: Draft, command: CancelOrder) -> None:
     if order is not None:
         cancel(draft, market, order, CancelReason.REQUESTED)
         return
-    known = _answer_of(draft, market, *rejected)
+    key = ids.order_key(market.key, ids.account_key(command.account_id), command.order_id)
+    known = _answer_of(draft, key, command)
     if known is None:
         _must_be_new(draft, command)
     accepted = known is not None and known.first.reason is None
@@ -166,17 +166,14 @@ def _refuse_elsewhere(draft: Draft, command: PlaceOrder) -> None:
     draft.emit(command.market_id, OrderRejected(command.account_id, command.order_id, reason), None)
 
 
-def _answer_of(
-    draft: Draft, market: Market, account_id: AccountId, order_id: OrderId
-) -> OrderAnswer | None:
+def _answer_of(draft: Draft, key: str, command: PlaceOrder | CancelOrder) -> OrderAnswer | None:
     """Return the first answer to an order id, from this batch or as read; None if none is known."""
-    key = ids.order_key(market.key, ids.account_key(account_id), order_id)
     row = draft.new_orders.get(key)
     if row is not None:
         kind = EventType.ORDER_REJECTED if row.reason else EventType.ORDER_ACCEPTED
         first = First(kind, row.seq, row.reason)
         return OrderAnswer(row.side, row.price, row.quantity, row.time_in_force, first)
-    return draft.facts.orders.get((market.market_id, account_id, order_id))
+    return draft.facts.orders.get((command.market_id, command.account_id, command.order_id))
 
 
 def _must_be_new(draft: Draft, command: PlaceOrder | CancelOrder) -> None:
@@ -230,14 +227,14 @@ def _reject(draft: Draft, market: Market, command: PlaceOrder, reason: Reason) -
 
 
 def _remember(
-    draft: Draft, market: Market, command: PlaceOrder, seq: int, reason: Reason | None
-) -> OrderRow:
-    """Insert the order's row; a refused one has nothing open."""
-    account = ids.account_key(command.account_id)
-    row = OrderRow(
-        key=ids.order_key(market.key, account, command.order_id),
+    draft: Draft, market: Market, command: PlaceOrder, key: str, first: tuple[int, Reason | None]
+) -> None:
+    """Insert the order's row with its first answer: seq, and why it was refused, if it was."""
+    seq, reason = first
+    draft.new_orders[key] = OrderRow(
+        key=key,
         market=market.key,
-        account=account,
+        account=ids.account_key(command.account_id),
         order_id=command.order_id,
         side=command.side,
         price=command.price,
@@ -249,11 +246,9 @@ def _remember(
         reason=reason,
         ref=(command.market_id, command.account_id, command.order_id),
     )
-    draft.new_orders[row.key] = row
-    return row
 
 
-def _accept(draft: Draft, market: Market, command: PlaceOrder) -> None:
+def _accept(draft: Draft, market: Market, command: PlaceOrder, key: str) -> None:
     body = OrderAccepted(
         command.account_id,
         command.order_id,
@@ -263,9 +258,9 @@ def _accept(draft: Draft, market: Market, command: PlaceOrder) -> None:
         command.time_in_force,
     )
     seq = draft.emit(command.market_id, body, market)
-    row = _remember(draft, market, command, seq, None)
+    _remember(draft, market, command, key, (seq, None))
     order = OpenOrder(
-        row.key,
+        key,
         command.account_id,
         command.order_id,
         command.side,
