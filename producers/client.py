@@ -17,7 +17,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Any, Final, Self
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import (
@@ -49,8 +49,10 @@ from worker.wire.commands import encode
 Publishable = MarketCommand | TransferCommand
 """A command that may be sent; Unreadable is none."""
 
-CLOSE_DEADLINE_S: Final = 1.0
+CLOSE_DEADLINE_S: Final = 0.5
 """How long each step of ending a producer may take."""
+TOPIC_GRACE_S: Final = 2.0
+"""A broker that is asked just after a topic was created may not know it yet."""
 _FAILURES: Final = (KafkaError, TimeoutError, OSError)
 _HOPELESS: Final = (
     ClusterAuthorizationFailedError,
@@ -110,7 +112,10 @@ class Ack:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How long and how often a record is tried. ``timeout_s`` bounds ``publish`` as a whole."""
+    """How long and how often a record is tried. ``timeout_s`` bounds ``publish`` as a whole.
+
+    ``batch_bytes_max`` must not exceed what the topics take (``max.message.bytes``).
+    """
 
     timeout_s: float = 60.0
     attempt_timeout_s: float = 10.0
@@ -347,14 +352,14 @@ class OrderPublisher:
         Raises a failure by the attempt's deadline; the producer is gone by then.
         """
         attempt_deadline = asyncio.get_running_loop().time() + self._delivery.attempt_timeout_s
-        producer: AIOKafkaProducer | None = None
+        connection: _Connection | None = None
         try:
             async with asyncio.timeout_at(min(attempt_deadline, box.waiting[0].deadline)):
-                producer = await self._link.producer()
-                return await _send_batch(producer, box)
+                connection = await self._link.connection()
+                return await _send_batch(connection, box)
         except _FAILURES:
-            if producer is not None:
-                self._link.discard(producer)
+            if connection is not None:
+                self._link.discard(connection)
             raise
 
     async def _pause(self, attempt: int, deadline: float) -> None:
@@ -365,24 +370,38 @@ class OrderPublisher:
 
     async def _first_look(self) -> Mapping[str, int]:
         """Return the topics' partition counts. The caller sets the deadline."""
+        loop = asyncio.get_running_loop()
+        grace_until = loop.time() + TOPIC_GRACE_S
         for attempt in itertools.count(1):
             try:
                 async with asyncio.timeout(self._delivery.attempt_timeout_s):
-                    return await self._link.partitions(list(self._topics))
+                    found = await self._link.partitions(list(self._topics))
             except _FAILURES as error:
                 if attempt >= self._delivery.attempts_max or isinstance(error, _HOPELESS):
                     raise BrokerUnreachable(f"attempt {attempt} failed: {error!r}") from error
+            else:
+                if len(found) == len(self._topics) or loop.time() > grace_until:
+                    return found
             await self._pause(attempt, math.inf)
         raise AssertionError("counted to the end")
 
 
+@dataclass(slots=True, eq=False)
+class _Connection:
+    """A started producer; ``lost`` is done as soon as nobody should wait for it any more."""
+
+    producer: AIOKafkaProducer
+    lost: asyncio.Future[None]
+
+
 class _Link:
-    """The producer in use. One that failed is replaced, never used again.
+    """The connection in use. One that failed is replaced, never used again.
 
     After a failed batch an idempotent producer's sequence has a hole (aiokafka #1017).
     """
 
     def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
+        self._attempt_timeout_s = delivery.attempt_timeout_s
         self._options = {
             "bootstrap_servers": servers,
             "acks": "all",
@@ -392,53 +411,68 @@ class _Link:
             "request_timeout_ms": int(delivery.attempt_timeout_s * 1_000),
             **security,
         }
-        self._producer: AIOKafkaProducer | None = None
+        self._connection: _Connection | None = None
+        self._connecting: asyncio.Task[_Connection] | None = None
         self._ending: set[asyncio.Task[None]] = set()
-        self._lock = asyncio.Lock()
 
-    async def producer(self) -> AIOKafkaProducer:
-        """Return the producer, connecting first if there is none. The caller sets the deadline."""
-        if self._producer is None:
-            async with self._lock:
-                if self._producer is None:
-                    self._producer = await self._connected()
-        return self._producer
+    async def connection(self) -> _Connection:
+        """Return the connection, making one if there is none. The caller sets the deadline.
+
+        All who wait share one attempt and its failure.
+        """
+        if self._connection is not None:
+            return self._connection
+        if self._connecting is None:
+            self._connecting = asyncio.create_task(self._connect(), name="publisher-connect")
+            self._connecting.add_done_callback(_seen)
+        return await asyncio.shield(self._connecting)
 
     async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
         """Return the partition counts of those topics that exist. Creates none."""
-        producer = await self.producer()
+        connection = await self.connection()
         try:
             # All topics, because asking for one by name may create it.
-            cluster = await producer.client.fetch_all_metadata()
+            cluster = await connection.producer.client.fetch_all_metadata()
         except _FAILURES:
-            self.discard(producer)
+            self.discard(connection)
             raise
         found = {topic: cluster.partitions_for_topic(topic) for topic in topics}
         return {topic: len(numbers) for topic, numbers in found.items() if numbers}
 
-    def discard(self, dead: AIOKafkaProducer) -> None:
-        """Use a producer no more. It ends in the background: nobody's deadline waits for that."""
-        if self._producer is dead:
-            self._producer = None
-            ending = asyncio.create_task(_let_go(dead), name="producer-end")
+    def discard(self, dead: _Connection) -> None:
+        """Use a connection no more. It ends in the background: nobody's deadline waits for that."""
+        if self._connection is dead:
+            self._connection = None
+        if not dead.lost.done():
+            dead.lost.set_result(None)
+            ending = asyncio.create_task(_let_go(dead.producer), name="publisher-disconnect")
             self._ending.add(ending)
             ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Let go of all producers, within a few seconds, whatever state the broker is in."""
-        if self._producer is not None:
-            self.discard(self._producer)
-        if self._ending:
-            await asyncio.wait(self._ending)
+        """Let go of everything, within a few seconds, whatever state the broker is in."""
+        ending: set[asyncio.Task[Any]] = set()
+        if self._connecting is not None:
+            self._connecting.cancel()
+            ending.add(self._connecting)
+        if self._connection is not None:
+            self.discard(self._connection)
+        ending |= self._ending
+        if ending:
+            await asyncio.wait(ending)
 
-    async def _connected(self) -> AIOKafkaProducer:
+    async def _connect(self) -> _Connection:
         producer = AIOKafkaProducer(**self._options)
         try:
-            await producer.start()
+            async with asyncio.timeout(self._attempt_timeout_s):
+                await producer.start()
         except BaseException:
             await _let_go(producer)
             raise
-        return producer
+        finally:
+            self._connecting = None
+        self._connection = _Connection(producer, asyncio.get_running_loop().create_future())
+        return self._connection
 
 
 class _Window:
@@ -499,7 +533,8 @@ async def _each(
             yield command
 
 
-async def _send_batch(producer: AIOKafkaProducer, box: _Outbox) -> Sequence[Ack]:
+async def _send_batch(connection: _Connection, box: _Outbox) -> Sequence[Ack]:
+    producer = connection.producer
     if box.partition not in await producer.partitions_for(box.topic):
         raise UnknownTopicOrPartitionError(f"{box.topic}[{box.partition}] is gone")
     batch = producer.create_batch()
@@ -510,7 +545,11 @@ async def _send_batch(producer: AIOKafkaProducer, box: _Outbox) -> Sequence[Ack]
             break
         stamps.append(appended.timestamp)
     delivered = await producer.send_batch(batch, box.topic, partition=box.partition)
-    written = await delivered
+    delivered.add_done_callback(_seen)
+    await asyncio.wait([delivered, connection.lost], return_when=asyncio.FIRST_COMPLETED)
+    if not delivered.done():
+        raise KafkaConnectionError("the producer failed at another partition")
+    written = delivered.result()
     return [
         Ack(
             box.topic,
@@ -523,24 +562,36 @@ async def _send_batch(producer: AIOKafkaProducer, box: _Outbox) -> Sequence[Ack]
 
 
 async def _let_go(producer: AIOKafkaProducer) -> None:
-    """End a producer within a few seconds; whoever waits for its batches gets an error.
+    """End a producer within a few seconds. Batches that it still has are forgotten.
 
-    ``stop`` alone waits for ever when the broker is dead: idempotent batches never expire. It can
-    also end in a CancelledError that nobody asked for, with sockets open.
+    Its own ``stop`` waits for ever when the broker is dead: idempotent batches never expire.
     """
-    sender = producer._sender.sender_task  # noqa: SLF001 -- there is no public way
-    if sender is not None and not sender.done():
-        sender.cancel()
-        # Else the sender would first wait for the requests on their way.
-        for connection in producer.client._conns.values():  # noqa: SLF001
+    # Else the garbage collector complains. For none of this is there a public way.
+    producer._closed = True  # noqa: SLF001
+    sender = producer._sender.sender_task  # noqa: SLF001
+    if sender is not None:
+        # Requests on their way fail now; the sender would wait for them.
+        for connection in list(producer.client._conns.values()):  # noqa: SLF001
             connection.close()
-        await asyncio.wait([sender], timeout=CLOSE_DEADLINE_S)
-    producer._message_accumulator.fail_all(KafkaConnectionError("abandoned"))  # noqa: SLF001
-    for ending in (producer.stop(), producer.client.close()):
-        task = asyncio.ensure_future(ending)
+        # The first cancellation ends the sender's loop, the second a request that still waits.
+        for _ in range(2):
+            await _cancelled(sender)
+    close = asyncio.create_task(producer.client.close(), name="publisher-close")
+    await asyncio.wait([close], timeout=CLOSE_DEADLINE_S)
+    await _cancelled(close)
+
+
+async def _cancelled(task: asyncio.Task[Any]) -> None:
+    """Cancel a task and give it CLOSE_DEADLINE_S to end. How it ends is of no interest."""
+    task.add_done_callback(_seen)
+    if task.cancel():
         await asyncio.wait([task], timeout=CLOSE_DEADLINE_S)
-        if not task.cancel() and not task.cancelled():
-            task.exception()
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    """Look at how it ended, or the loop would log an error that nobody awaits."""
+    if not future.cancelled():
+        future.exception()
 
 
 def _fitting(wanted: Mapping[str, int | None], found: Mapping[str, int]) -> dict[str, int]:

@@ -84,6 +84,17 @@ class Assignments:
         """Stop taking; finish what is in hand."""
         self._stopping.set()
 
+    @property
+    def draining(self) -> bool:
+        """Return whether ``stop`` was called."""
+        return self._stopping.is_set()
+
+    async def bounds(self, partition: TopicPartition) -> tuple[int, int]:
+        """Return (first offset, next offset to be written). Raises BrokerError by the deadline."""
+        if self._consumer is None:
+            raise BrokerError("not a member of the group yet")
+        return await self._consumer.bounds(partition)
+
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         """Start a lane for each partition."""
         self._metrics.rebalances.inc()
@@ -107,7 +118,9 @@ class Assignments:
             if late:
                 await asyncio.wait(late, timeout=CANCEL_S)
         for partition in partitions:
-            self.lanes.pop(partition, None)
+            lane = self.lanes.pop(partition, None)
+            if lane is not None:
+                lane.forget()
             self._paused.discard(partition)
         self._metrics.assigned.set(len(self._tasks))
 

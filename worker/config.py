@@ -1,17 +1,27 @@
 """Settings, from the environment with the prefix PARITY_, read once.
 
-A bad value is answered by the variable's name, the value, the rule.
+A bad value is answered by the variable's name, the value, the rule; a secret by its name alone.
+`python -m worker.config` prints them all, as the table of README.md.
 """
 
-from typing import Annotated, Final
+import re
+import sys
+from typing import Annotated, Any, Final
+from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from worker.errors import ConfigError
 
 PREFIX: Final = "PARITY_"
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+_SCHEMES: Final = ("postgresql", "postgres")
+_SHOWN_CHARS_MAX: Final = 120
+# Greedy: a password may hold any character, so it ends at the last @.
+_PASSWORD: Final = re.compile(r"(?s)(?<=://)([^:/@?]*):.*@")
+_SECRET_PARAMETER: Final = re.compile(r"(?i)((?:password|passfile|sslkey)=)[^&]*")
 
 
 class Settings(BaseSettings):
@@ -62,12 +72,29 @@ class Settings(BaseSettings):
     stall_s: float = Field(
         default=60.0, gt=0, le=3600, description="seconds a lane with lag may stand still"
     )
+    audit_every_s: float = Field(
+        default=0.0, ge=0, description="seconds between full audits by this worker; 0: none"
+    )
     http_host: str = Field(default="127.0.0.1", description="where /livez and the rest listen")
     http_port: int = Field(default=8080, ge=0, le=65535, description="0 takes a free port")
     log_level: Annotated[str, Field(pattern=r"^(DEBUG|INFO|WARNING|ERROR)$")] = Field(
         default="INFO", description="DEBUG, INFO, WARNING or ERROR"
     )
     log_json: bool = Field(default=False, description="log lines as JSON")
+
+    @field_validator("database_url")
+    @classmethod
+    def _is_postgresql(cls, given: SecretStr) -> SecretStr:
+        _check_database(given.get_secret_value())
+        return given
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _are_addresses(cls, given: str) -> str:
+        for server in given.split(","):
+            if not re.fullmatch(r"\s*(\[[0-9A-Fa-f:]+\]|[^\s:/@\[\]]+):[0-9]{1,5}\s*", server):
+                raise ValueError("must be host:port, several separated by commas")
+        return given
 
     def stream(self, topic: str) -> str:
         """Return the name of the topic's incarnation."""
@@ -80,8 +107,58 @@ def load(**overrides: object) -> Settings:
     try:
         return Settings(**given)  # type: ignore[arg-type]
     except ValidationError as error:
-        lines = [
-            f"{PREFIX}{str(problem['loc'][0]).upper()}={problem['input']!r}: {problem['msg']}"
-            for problem in error.errors()
-        ]
-        raise ConfigError("; ".join(lines)) from error
+        # Without a cause: pydantic's own text prints what was given, secrets too.
+        raise ConfigError("; ".join(_told(problem) for problem in error.errors())) from None
+
+
+def masked(text: str) -> str:
+    """Return ``text`` fit for logs: passwords in addresses are taken out, and it is not long."""
+    shown = _SECRET_PARAMETER.sub(r"\1***", _PASSWORD.sub(r"\1:***@", text))
+    return shown if len(shown) <= _SHOWN_CHARS_MAX else f"{shown[:_SHOWN_CHARS_MAX]}…"
+
+
+def table() -> str:
+    """Return all settings as the table of README.md."""
+    rows = ["| variable | default | meaning |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        value = field.default
+        if isinstance(value, SecretStr):
+            value = value.get_secret_value()
+        shown = "required" if value is PydanticUndefined else f"`{_plain(value)}`"
+        rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
+    return "\n".join(rows)
+
+
+def _check_database(url: str) -> None:
+    """Raise ValueError when this is no address of PostgreSQL. The text never repeats it."""
+    scheme, colon, _ = url.partition("://")
+    if colon and scheme == "dsql":
+        raise ValueError("dsql:// is not supported yet, must begin with postgresql://")
+    if not colon or scheme not in _SCHEMES:
+        raise ValueError("must begin with postgresql:// or postgres://")
+    try:
+        parts = urlsplit(url)
+        readable = "@" not in parts.path and (parts.port is None or parts.port > 0)
+    except ValueError:
+        readable = False
+    if not readable:
+        text = "has no readable host and port; in a password write % as %25, / as %2F, @ as %40"
+        raise ValueError(text) from None
+
+
+def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own
+    name, given = str(problem["loc"][0]), problem["input"]
+    if isinstance(given, SecretStr):
+        given = given.get_secret_value()
+    rule = problem["msg"].removeprefix("Value error, ")
+    return f"{PREFIX}{name.upper()}={masked(str(given))!r}: {rule}"
+
+
+def _plain(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) else str(value)
+
+
+if __name__ == "__main__":
+    sys.stdout.write(f"{table()}\n")

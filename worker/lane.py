@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from enum import StrEnum
 from itertools import islice
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from worker.commit import Committer, GatheringLost, MustGather
 from worker.domain.commands import Command, Received, Withdraw
@@ -22,7 +22,7 @@ from worker.domain.purse import Purse, Tally
 from worker.domain.state import Home, Lack, LaneState, StreamKind
 from worker.domain.transfers import Gathering
 from worker.domain.units import CASH_MAX, AccountId, Money, Offset
-from worker.errors import LaneHalted
+from worker.errors import Fenced, LaneHalted
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Monotonic, Record, Store, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, log
@@ -34,6 +34,9 @@ QUEUED_RECORDS_MAX: Final = 8_000
 """Records received and not answered; above it the partition is paused, below half it resumes."""
 SETTLEMENTS_MAX: Final = 64
 """Resolved markets that may wait for their pages; above it pages go first."""
+
+
+T = TypeVar("T")
 
 
 class Source(Protocol):
@@ -76,6 +79,7 @@ class Lane:
         self._decode = decode_order if stream.kind is StreamKind.ORDERS else decode_transfer
         self._queue: deque[Record] = deque()
         self._taken: list[Received] = []
+        self._looks: list[Callable[[LaneState | None], None]] = []
         self._wake = asyncio.Event()
         self._stopping = False
         self._page_turn = False
@@ -106,6 +110,7 @@ class Lane:
             if self.status is not LaneStatus.HALTED:
                 self.status = LaneStatus.STOPPED
             self._metrics.ready(False)
+            self._show(None)
             await self._let_go(publishing)
 
     async def _take_over(self, owner: str, source: Source) -> Committer:
@@ -144,6 +149,7 @@ class Lane:
         assert state is not None, "a lane is loaded before it steps"
         while True:
             self._wake.clear()
+            self._show(state)
             if self.status is LaneStatus.HALTED:
                 raise LaneHalted(self.reason)
             if self._stopping:
@@ -255,6 +261,51 @@ class Lane:
                     self._decode(key, value, headers),
                 )
             )
+
+    # What others see of it.
+
+    async def look(self, view: Callable[[LaneState], T]) -> T:
+        """Return ``view`` of the state between two batches: all that it sees is committed.
+
+        Raises Fenced when the lane is not READY, or ends before its batch in hand does.
+        """
+        seen: asyncio.Future[T] = asyncio.get_running_loop().create_future()
+
+        def show(state: LaneState | None) -> None:
+            if state is None and not seen.done():
+                seen.set_exception(Fenced(f"the lane has ended: {self.status} {self.reason}"))
+            elif state is not None and not seen.done():
+                seen.set_result(view(state))
+
+        if self.status is not LaneStatus.READY:
+            raise Fenced(f"the lane is {self.status}")
+        self._looks.append(show)
+        self._wake.set()
+        return await seen
+
+    def _show(self, state: LaneState | None) -> None:
+        """Answer who waits to look; None: there is nothing to see any more."""
+        looks, self._looks = self._looks, []
+        for look in looks:
+            look(state)
+
+    @property
+    def busy(self) -> bool:
+        """Return whether something waits inside: records, a sweep, pages of a settlement."""
+        state = self.state
+        return bool(self.backlog) or (
+            state is not None
+            and (state.sweep is not None or not all(s.parked for s in state.settlements))
+        )
+
+    def note_end(self, end: int) -> None:
+        """Show how far the lane is behind the end of its topic."""
+        if self.state is not None:
+            self._metrics.behind(max(0, end - self.state.next_offset))
+
+    def forget(self) -> None:
+        """Take the lane's series away: it is somebody else's now."""
+        self._metrics.gone()
 
     # How it begins and ends.
 

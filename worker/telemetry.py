@@ -4,6 +4,7 @@ No market or account is a label, and no payload is logged. A lane's series go wh
 """
 
 import logging
+import math
 import sys
 from typing import Any, Final
 
@@ -74,6 +75,21 @@ class Metrics:
         self.ready = gauge("lane_ready", "1 while the lane takes commands")
         self.assigned = Gauge("parity_assigned_partitions", "Lanes held", registry=registry)
         self.rebalances = Counter("parity_rebalances", "Assignments", registry=registry)
+        self.behind = gauge("lane_behind_records", "Records of the topic and not answered yet")
+        self.loop_lag = Histogram(
+            "parity_event_loop_lag_seconds",
+            "By how much a pause of the event loop was too long",
+            buckets=_SECONDS,
+            registry=registry,
+        )
+        self.stalled = Gauge("parity_stalled_lanes", "Lanes that stand still", registry=registry)
+        self.database_answers = Gauge(
+            "parity_database_answers", "1 while the database answers", registry=registry
+        )
+        self.audit_violations = Gauge(
+            "parity_audit_violations", "What the last full audit found", registry=registry
+        )
+        self.audit_violations.set(math.nan)
 
 
 class LaneMetrics:
@@ -124,7 +140,11 @@ class LaneMetrics:
         """Show whether the lane takes commands."""
         self._metrics.ready.labels(*self._labels).set(ready)
 
+    def behind(self, records: int) -> None:
+        """Show how many records of the topic wait for their answer."""
+        self._metrics.behind.labels(*self._labels).set(records)
+
     def gone(self) -> None:
         """Take the lane's gauges out."""
-        for gauge in (self._metrics.lag, self._metrics.ready):
+        for gauge in (self._metrics.lag, self._metrics.ready, self._metrics.behind):
             gauge.remove(*self._labels)

@@ -4,13 +4,15 @@ Each case takes a good statement, makes one thing of it wrong, sends it and comp
 before and after. The good statements themselves commit, so it is the wrong thing that is refused.
 """
 
-from collections.abc import AsyncIterator, Callable
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from random import Random
 
 import asyncpg
 import pytest
 
 from tests.support.books import (
+    TABLES,
     Books,
     Desk,
     Row,
@@ -30,10 +32,10 @@ from tests.support.books import (
     withdraw,
 )
 from worker.domain import ids
-from worker.domain.commands import Outcome
+from worker.domain.commands import Command, Outcome
 from worker.domain.plan import PayPage
 from worker.domain.state import Limits
-from worker.domain.units import WALLET
+from worker.domain.units import WALLET, Lane, OrderId, TransferId
 from worker.errors import Poison, Refused, StoreError
 from worker.ports import Statement
 
@@ -57,7 +59,7 @@ class World:
     other_lane: Desk
 
     async def trade(self) -> Statement:
-        """Dan buys from Ben, who holds a pocket here; Dan draws his from his wallet; a rest stays."""
+        """Dan buys from Ben, who has a pocket here; Dan draws from his wallet; a rest stays."""
         return await self.lane.prepared(buy(OPEN, "dan", 8, 70, "taken"))
 
     async def pay(self) -> Statement:
@@ -121,10 +123,10 @@ async def _trade_in(desk: Desk, market: str) -> None:
 
 
 Edit = Callable[[Statement], Statement]
-Good = Callable[[World], "Coroutine[object, object, Statement]"]
+Good = Callable[[World], Awaitable[Statement]]
 
 
-def having(table: str, row: int | dict[str, object] = 0, **values: object) -> Edit:
+def having(table: str, row: int | Row = 0, /, **values: object) -> Edit:
     """Change columns of one row, named by its number or by what it holds."""
 
     def change(rows: list[Row]) -> None:
@@ -172,13 +174,13 @@ def all_of(*edits: Edit) -> Edit:
     return edit
 
 
-def _found(rows: list[Row], held: dict[str, object]) -> Row:
+def _found(rows: list[Row], held: Row) -> Row:
     (row,) = [row for row in rows if held.items() <= row.items()]
     return row
 
 
 def _old_order(market: str, account: str, order_id: str) -> str:
-    return ids.order_key(market_key(market), account_key(account), order_id)  # type: ignore[arg-type]
+    return ids.order_key(market_key(market), account_key(account), OrderId(order_id))
 
 
 @dataclass(frozen=True)
@@ -190,22 +192,22 @@ class Wrong:
 
 
 ANN, BEN, CAT, DAN = map(account_key, ("ann", "ben", "cat", "dan"))
-DANS_WALLET: dict[str, object] = {"account": DAN, "lane": WALLET}
-DANS_POCKET: dict[str, object] = {"account": DAN, "lane": 0}
-BENS_POCKET: dict[str, object] = {"account": BEN, "lane": 0}
-IN_OPEN: dict[str, object] = {"market": market_key(OPEN)}
-IN_SETTLING: dict[str, object] = {"market": market_key(SETTLING)}
-FLIPPED: dict[str, object] = {"status": 3, "outcome": 1, "resolved_seq": 99}
-A_POCKET: dict[str, object] = {"lane": 0, "need": 0, "fresh": 0}
+DANS_WALLET: Row = {"account": DAN, "lane": WALLET}
+DANS_POCKET: Row = {"account": DAN, "lane": 0}
+BENS_POCKET: Row = {"account": BEN, "lane": 0}
+IN_OPEN: Row = {"market": market_key(OPEN)}
+IN_SETTLING: Row = {"market": market_key(SETTLING)}
+FLIPPED: Row = {"status": 3, "outcome": 1, "resolved_seq": 99}
+A_POCKET: Row = {"lane": 0, "need": 0, "fresh": 0}
 GOING_ON = having("market_changes", status=0)
 """The page is not the last."""
 
+# fmt: off
 FENCE = [
     Wrong("an epoch that has passed", World.trade, shifted("epoch", 1, -1), "batches_fence"),
     Wrong("an epoch to come", World.trade, shifted("epoch", 1, 1), "batches_fence"),
-    Wrong(
-        "a batch number that has passed", World.trade, shifted("batch_no", 2, -1), "batches_fence"
-    ),
+    Wrong("a batch number that has passed", World.trade, shifted("batch_no", 2, -1),
+          "batches_fence"),
     Wrong("a batch number to come", World.trade, shifted("batch_no", 2, 1), "batches_fence"),
     Wrong("another lane", World.nothing, stating(lane=1), "batches_fence"),
     Wrong("a lane that is not there", World.nothing, stating(lane=77), "batches_fence"),
@@ -216,230 +218,116 @@ FENCE = [
     Wrong("offsets passed over", World.nothing, shifted("first_offset", 10, 1), "batches_fence"),
     Wrong("offsets passed twice", World.nothing, shifted("first_offset", 10, -1), "batches_fence"),
     Wrong("lane time that goes back", World.nothing, stating(lane_time_ms=1), "batches_fence"),
-    Wrong(
-        "more published than there is",
-        World.nothing,
-        stating(published_batch_no=999),
-        "lanes_published",
-    ),
+    Wrong("more published than there is", World.nothing, stating(published_batch_no=999),
+          "lanes_published"),
     Wrong("an endless continuation", World.nothing, stating(resume="x" * 65_537), "lanes_resume"),
-    Wrong(
-        "another batch's id", World.nothing, stating(batch_id=ids.batch_key(0, 1)), "batches_pkey"
-    ),  # type: ignore[arg-type]
+    Wrong("another batch's id", World.nothing, stating(batch_id=ids.batch_key(Lane(0), 1)),
+          "batches_pkey"),
     Wrong("no facts", World.nothing, stating(facts=None), "batches.facts"),
     Wrong("no events", World.nothing, stating(events=None), "batches.events"),
 ]
 
 POCKETS = [
-    Wrong(
-        "an overdrawn pocket whose need is hidden",
-        World.trade,
-        all_of(
-            having("trades", price=1, quantity=100_000),
-            having("pockets", BENS_POCKET, need=0),
-            having("draws", amount=100_000),
-            having("pockets", DANS_WALLET, need=100_000),
-        ),
-        "pockets_balance",
-    ),
-    Wrong(
-        "a fresh pocket that pays before it gets",
-        World.trade,
-        all_of(none_of("draws"), having("pockets", DANS_WALLET, need=0)),
-        "pockets_balance",
-    ),
-    Wrong(
-        "a draw from a wallet that holds less",
-        World.trade,
-        all_of(having("draws", amount=TOO_MUCH), having("pockets", DANS_WALLET, need=0)),
-        "pockets_balance",
-    ),
-    Wrong(
-        "a need that is not met",
-        World.trade,
-        having("pockets", BENS_POCKET, need=TOO_MUCH),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a pocket that is not named",
-        World.trade,
-        without("pockets", account=BEN),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a wallet that is not named",
-        World.trade,
-        without("pockets", account=DAN, lane=WALLET),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a pocket that is absent",
-        World.trade,
-        having("pockets", DANS_POCKET, fresh=0),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a fresh pocket that exists",
-        World.pay,
-        having("pockets", fresh=1),
-        "pockets_pkey",
-    ),
-    Wrong(
-        "a fresh pocket with a need",
-        World.trade,
-        having("pockets", DANS_POCKET, need=1),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a pocket neither fresh nor there",
-        World.trade,
-        having("pockets", DANS_POCKET, fresh=2),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a need that is null",
-        World.trade,
-        having("pockets", BENS_POCKET, need=None),
-        "batches_pockets_missed",
-    ),
-    Wrong(
-        "a pocket of nobody",
-        World.trade,
-        having("pockets", BENS_POCKET, account=NOWHERE),
-        "batches_pockets_missed",
-    ),
+    Wrong("an overdrawn pocket whose need is hidden", World.trade,
+          all_of(having("trades", price=1, quantity=100_000),
+                 having("pockets", BENS_POCKET, need=0),
+                 having("draws", amount=100_000),
+                 having("pockets", DANS_WALLET, need=100_000)),
+          "pockets_balance"),
+    Wrong("a fresh pocket that pays before it gets", World.trade,
+          all_of(none_of("draws"), having("pockets", DANS_WALLET, need=0)), "pockets_balance"),
+    Wrong("a draw from a wallet that holds less", World.trade,
+          all_of(having("draws", amount=TOO_MUCH), having("pockets", DANS_WALLET, need=0)),
+          "pockets_balance"),
+    Wrong("a need that is not met", World.trade, having("pockets", BENS_POCKET, need=TOO_MUCH),
+          "batches_pockets_missed"),
+    Wrong("a pocket that is not named", World.trade, without("pockets", account=BEN),
+          "batches_pockets_missed"),
+    Wrong("a wallet that is not named", World.trade, without("pockets", account=DAN, lane=WALLET),
+          "batches_pockets_missed"),
+    Wrong("a pocket that is absent", World.trade, having("pockets", DANS_POCKET, fresh=0),
+          "batches_pockets_missed"),
+    Wrong("a fresh pocket that exists", World.pay, having("pockets", fresh=1), "pockets_pkey"),
+    Wrong("a fresh pocket with a need", World.trade, having("pockets", DANS_POCKET, need=1),
+          "batches_pockets_missed"),
+    Wrong("a pocket neither fresh nor there", World.trade, having("pockets", DANS_POCKET, fresh=2),
+          "batches_pockets_missed"),
+    Wrong("a need that is null", World.trade, having("pockets", BENS_POCKET, need=None),
+          "batches_pockets_missed"),
+    Wrong("a pocket of nobody", World.trade, having("pockets", BENS_POCKET, account=NOWHERE),
+          "batches_pockets_missed"),
 ]
 
 TRADES = [
-    Wrong(
-        "a market that is not there",
-        World.trade,
-        having("trades", market=NOWHERE),
-        "batches_markets_missed",
-    ),
-    Wrong(
-        "a market of another lane",
-        World.trade,
-        having("trades", market=market_key(ELSEWHERE)),
-        "batches_markets_missed",
-    ),
-    Wrong(
-        "a market that the batch itself opens",
-        World.opening,
-        all_of(
-            also(
-                "trades",
-                trade=NOWHERE,
-                market=market_key(NEW),
-                buyer=ANN,
-                seller=BEN,
-                price=50,
-                quantity=1,
-                seq=1,
-            ),
-            also("pockets", account=ANN, **A_POCKET),
-            also("pockets", account=BEN, **A_POCKET),
-        ),
-        "batches_markets_missed",
-    ),
-    Wrong(
-        "a halted market",
-        World.trade,
-        having("trades", market=market_key(HALTED)),
-        "batches_trades_not_open",
-    ),
-    Wrong(
-        "a resolved market",
-        World.trade,
-        having("trades", market=market_key(SETTLING)),
-        "batches_trades_not_open",
-    ),
-    Wrong(
-        "a settled market",
-        World.trade,
-        having("trades", market=market_key(SETTLED)),
-        "markets_settled",
-    ),
-    Wrong(
-        "a market that the batch resolves",
-        World.trade,
-        having("market_changes", **FLIPPED),
-        "batches_resolved_and_traded",
-    ),
-    Wrong(
-        "a market that the batch pays",
-        World.trade,
-        all_of(
-            having("trades", market=market_key(SETTLING)),
-            also("payees", account=ANN, outcome=1, **IN_SETTLING),
-            also("pockets", account=ANN, **A_POCKET),
-        ),
-        "ledger_pkey",
-    ),
+    Wrong("a market that is not there", World.trade, having("trades", market=NOWHERE),
+          "batches_markets_missed"),
+    Wrong("a market of another lane", World.trade, having("trades", market=market_key(ELSEWHERE)),
+          "batches_markets_missed"),
+    Wrong("a market that the batch itself opens", World.opening,
+          all_of(also("trades", trade=NOWHERE, market=market_key(NEW), buyer=ANN, seller=BEN,
+                      price=50, quantity=1, seq=1),
+                 also("pockets", account=ANN, **A_POCKET),
+                 also("pockets", account=BEN, **A_POCKET)),
+          "batches_markets_missed"),
+    Wrong("a halted market", World.trade, having("trades", market=market_key(HALTED)),
+          "batches_trades_not_open"),
+    Wrong("a resolved market", World.trade, having("trades", market=market_key(SETTLING)),
+          "batches_trades_not_open"),
+    Wrong("a settled market", World.trade, having("trades", market=market_key(SETTLED)),
+          "markets_settled"),
+    Wrong("a market that the batch resolves", World.trade, having("market_changes", **FLIPPED),
+          "batches_resolved_and_traded"),
+    Wrong("a market that the batch pays", World.trade,
+          all_of(having("trades", market=market_key(SETTLING)),
+                 also("payees", account=ANN, outcome=1, **IN_SETTLING),
+                 also("pockets", account=ANN, **A_POCKET)),
+          "ledger_pkey"),
     Wrong("a trade with oneself", World.trade, having("trades", buyer=BEN), "trades_parties"),
     Wrong("a price of nothing", World.trade, having("trades", price=0), "trades_price"),
     Wrong("a negative price", World.trade, having("trades", price=-70), "trades_price"),
-    Wrong(
-        "the payout as price", World.trade, having("trades", price=100), "batches_trades_mispriced"
-    ),
-    Wrong(
-        "a price above the payout",
-        World.trade,
-        having("trades", price=150),
-        "batches_trades_mispriced",
-    ),
+    Wrong("the payout as price", World.trade, having("trades", price=100),
+          "batches_trades_mispriced"),
+    Wrong("a price above the payout", World.trade, having("trades", price=150),
+          "batches_trades_mispriced"),
     Wrong("no contracts", World.trade, having("trades", quantity=0), "trades_quantity"),
     Wrong("negative contracts", World.trade, having("trades", quantity=-5), "trades_quantity"),
-    Wrong(
-        "too many contracts", World.trade, having("trades", quantity=10**9 + 1), "trades_quantity"
-    ),
+    Wrong("too many contracts", World.trade, having("trades", quantity=10**9 + 1),
+          "trades_quantity"),
     Wrong("a fractional price", World.trade, having("trades", price=69.5), "22P02"),
-    Wrong(
-        "a whole price written as a fraction", World.trade, having("trades", price=70.0), "22P02"
-    ),
+    Wrong("a whole price written as a fraction", World.trade, having("trades", price=70.0),
+          "22P02"),
     Wrong("a boolean price", World.trade, having("trades", price=True), "22P02"),
     Wrong("a worded price", World.trade, having("trades", price="seventy"), "22P02"),
     Wrong("a price as a list", World.trade, having("trades", price=[70]), "22P02"),
     Wrong("a price beyond 64 bits", World.trade, having("trades", price=2**63), "22003"),
-    Wrong("money beyond 64 bits", World.trade, having("trades", price=2**62, quantity=4), "22003"),
+    Wrong("money beyond 64 bits", World.trade, having("trades", price=2**62, quantity=4),
+          "22003"),
     Wrong("a trade twice", World.trade, twice("trades"), "trades_pkey"),
-    Wrong(
-        "a trade of an earlier batch",
-        World.trade,
-        having("trades", trade=ids.trade_key(0, 2, 1)),  # type: ignore[arg-type]
-        "trades_pkey",
-    ),
-    Wrong(
-        "a buyer from outside", World.trade, having("trades", buyer=ids.EXTERNAL), "ledger_external"
-    ),
-    Wrong(
-        "a seller from outside",
-        World.trade,
-        having("trades", seller=ids.EXTERNAL),
-        "ledger_external",
-    ),
-    Wrong(
-        "an account without a row that pays",
-        World.trade,
-        all_of(
-            having("trades", buyer=NOWHERE),
-            also("pockets", account=NOWHERE, lane=0, need=0, fresh=1),
-        ),
-        "pockets_balance",
-    ),
+    Wrong("a trade of an earlier batch", World.trade,
+          having("trades", trade=ids.trade_key(Lane(0), 2, 1)), "trades_pkey"),
+    Wrong("a buyer from outside", World.trade, having("trades", buyer=ids.EXTERNAL),
+          "ledger_external"),
+    Wrong("a seller from outside", World.trade, having("trades", seller=ids.EXTERNAL),
+          "ledger_external"),
+    Wrong("an account without a row that pays", World.trade,
+          all_of(having("trades", buyer=NOWHERE),
+                 also("pockets", account=NOWHERE, lane=0, need=0, fresh=1)),
+          "pockets_balance"),
 ]
 
 RESOLUTION = [
     Wrong("a holder who did not win", World.pay, also("payees", account=BEN), "payouts_quantity"),
     Wrong("a loser paid for the other outcome", World.pay, also("payees", account=BEN, outcome=2),
           "batches_payees_missed"),
-    Wrong("a winner with the other outcome", World.pay, all_of(having("payees", outcome=2), GOING_ON),
+    Wrong("a winner with the other outcome", World.pay,
+          all_of(having("payees", outcome=2), GOING_ON), "batches_payees_missed"),
+    Wrong("a winner with no outcome", World.pay, all_of(having("payees", outcome=None), GOING_ON),
           "batches_payees_missed"),
-    Wrong("a winner with no outcome", World.pay, all_of(having("payees", outcome=None), GOING_ON), "batches_payees_missed"),
     Wrong("a winner paid twice at once", World.pay, twice("payees"), "payouts_pkey"),
-    Wrong("a winner paid again", World.pay,
-          also("payees", market=market_key(SETTLED), account=ANN), "payouts_pkey"),
-    Wrong("a payee without a position", World.pay, also("payees", account=CAT), "batches_payees_missed"),
+    Wrong("a winner paid again", World.pay, also("payees", market=market_key(SETTLED), account=ANN),
+          "payouts_pkey"),
+    Wrong("a payee without a position", World.pay, also("payees", account=CAT),
+          "batches_payees_missed"),
     Wrong("a payee from outside", World.pay, also("payees", account=ids.EXTERNAL),
           "batches_payees_missed"),
     Wrong("a payee of a market that goes on", World.pay, also("payees", account=ANN, **IN_OPEN),
@@ -450,36 +338,44 @@ RESOLUTION = [
           also("payees", market=market_key(ELSEWHERE)), "batches_payees_missed"),
     Wrong("an end with escrow left", World.pay, none_of("payees"), "markets_settled"),
     Wrong("an end of an open market", World.resolution,
-          all_of(none_of("payees"), having("market_changes", status=4, outcome=0)), "markets_outcome"),
+          all_of(none_of("payees"), having("market_changes", status=4, outcome=0)),
+          "markets_outcome"),
     Wrong("an outcome without an end", World.resolution, having("market_changes", status=0),
           "markets_outcome"),
     Wrong("an end without an outcome", World.resolution,
-          all_of(none_of("payees"), having("market_changes", status=3, outcome=0)), "markets_outcome"),
+          all_of(none_of("payees"), having("market_changes", status=3, outcome=0)),
+          "markets_outcome"),
     Wrong("a resolved market opened again", World.pay, having("market_changes", status=1),
           "batches_markets_missed"),
     Wrong("a resolved market halted", World.pay, having("market_changes", status=2),
           "batches_markets_missed"),
     Wrong("a settled market settled again", World.pay,
           also("market_changes", market=market_key(SETTLED)), "batches_markets_missed"),
-    Wrong("another outcome", World.pay, having("market_changes", outcome=2), "batches_markets_missed"),
+    Wrong("another outcome", World.pay, having("market_changes", outcome=2),
+          "batches_markets_missed"),
     Wrong("the same outcome again", World.pay, having("market_changes", outcome=1),
           "batches_markets_missed"),
     Wrong("both outcomes at once", World.resolution, also("market_changes", outcome=2),
-          "batches_payees_missed"),
+          "markets_settled"),
     Wrong("an outcome that does not exist", World.resolution,
           all_of(none_of("payees"), having("market_changes", outcome=3)), "markets_outcome"),
     Wrong("the market of another lane", World.resolution,
           also("market_changes", market=market_key(ELSEWHERE)), "batches_markets_missed"),
     Wrong("a market that is not there", World.resolution, also("market_changes", market=NOWHERE),
           "batches_markets_missed"),
+    Wrong("events that go back", World.pay, having("market_changes", events=-1),
+          "batches_markets_missed"),
     Wrong("a market opened twice", World.opening, twice("markets"), "markets_pkey"),
-    Wrong("a market that is open already", World.opening, having("markets", **IN_OPEN), "markets_pkey"),
-    Wrong("a market that pays nothing", World.opening, having("markets", payout=0), "markets_payout"),
+    Wrong("a market that is open already", World.opening, having("markets", **IN_OPEN),
+          "markets_pkey"),
+    Wrong("a market that pays nothing", World.opening, having("markets", payout=0),
+          "markets_payout"),
     Wrong("a market that pays too much", World.opening, having("markets", payout=10**6 + 1),
           "markets_payout"),
-    Wrong("a market that opens resolved", World.opening, having("markets", status=3), "markets_outcome"),
+    Wrong("a market that opens resolved", World.opening, having("markets", status=3),
+          "markets_outcome"),
     Wrong("a market in no state", World.opening, having("markets", status=0), "markets_status"),
-]  # fmt: skip
+]
 
 TRANSFERS = [
     Wrong("a draw from an escrow", World.trade, having("draws", source=-2), "ledger.amount"),
@@ -492,62 +388,76 @@ TRANSFERS = [
     Wrong("a fractional draw", World.trade, having("draws", amount=0.5), "22P02"),
     Wrong("a draw that stays where it is", World.trade, having("draws", target=-1), "ledger_pkey"),
     Wrong("a draw twice", World.trade, twice("draws"), "ledger_pkey"),
-    Wrong("a draw of the outside's", World.trade, having("draws", account=ids.EXTERNAL), "ledger_external"),
+    Wrong("a draw of the outside's", World.trade, having("draws", account=ids.EXTERNAL),
+          "ledger_external"),
     Wrong("a draw of somebody else's", World.trade, having("draws", account=CAT),
           "pockets_balance"),
-    Wrong("a deposit of nothing", World.transfers, having("transfers", amount=0), "transfers_amount"),
-    Wrong("a negative deposit", World.transfers, having("transfers", amount=-1), "transfers_amount"),
-    Wrong("a negative withdrawal", World.transfers, having("transfers", 1, amount=-1), "transfers_amount"),
+    Wrong("a deposit of nothing", World.transfers, having("transfers", amount=0),
+          "transfers_amount"),
+    Wrong("a negative deposit", World.transfers, having("transfers", amount=-1),
+          "transfers_amount"),
+    Wrong("a negative withdrawal", World.transfers, having("transfers", 1, amount=-1),
+          "transfers_amount"),
     Wrong("a deposit too large", World.transfers, having("transfers", amount=10**13 + 1),
           "transfers_amount"),
     Wrong("a fractional deposit", World.transfers, having("transfers", amount=0.5), "22P02"),
     Wrong("a boolean deposit", World.transfers, having("transfers", amount=True), "22P02"),
-    Wrong("a deposit of null", World.transfers, having("transfers", amount=None), "transfers.amount"),
+    Wrong("a deposit of null", World.transfers, having("transfers", amount=None),
+          "transfers.amount"),
     Wrong("neither deposit nor withdrawal", World.transfers, having("transfers", deposit=None),
           "transfers.deposit"),
     Wrong("a deposit to the outside", World.transfers, having("transfers", account=ids.EXTERNAL),
           "ledger_external"),
     Wrong("a withdrawal from the outside", World.transfers,
           having("transfers", 1, account=ids.EXTERNAL), "ledger_external"),
-    Wrong("a deposit to somebody who is not named", World.transfers, having("transfers", account=BEN),
-          "batches_pockets_missed"),
+    Wrong("a deposit to somebody who is not named", World.transfers,
+          having("transfers", account=BEN), "batches_pockets_missed"),
     Wrong("a withdrawal without the money", World.transfers,
           all_of(none_of("draws"), having("transfers", 1, amount=10**6)), "pockets_balance"),
     Wrong("a transfer twice", World.transfers, twice("transfers"), "transfers_pkey"),
     Wrong("a transfer of an earlier batch", World.transfers,
-          having("transfers", transfer=ids.transfer_key(ANN, "ann-1")), "transfers_pkey"),  # type: ignore[arg-type]
+          having("transfers", transfer=ids.transfer_key(ANN, TransferId("ann-1"))),
+          "transfers_pkey"),
     Wrong("an account twice", World.transfers, twice("accounts"), "accounts_pkey"),
-    Wrong("an account that is there", World.transfers, having("accounts", account=ANN), "accounts_pkey"),
-]  # fmt: skip
+    Wrong("an account that is there", World.transfers, having("accounts", account=ANN),
+          "accounts_pkey"),
+]
 
 ORDERS = [
     Wrong("leaves that rise", World.trade, having("order_changes", leaves=6, status=1),
           "batches_orders_missed"),
-    Wrong("leaves of null", World.trade, having("order_changes", leaves=None), "batches_orders_missed"),
+    Wrong("leaves of null", World.trade, having("order_changes", leaves=None),
+          "batches_orders_missed"),
     Wrong("negative leaves", World.trade, having("order_changes", leaves=-1), "orders_leaves"),
-    Wrong("a filled order with leaves", World.trade, having("order_changes", leaves=1), "orders_leaves"),
-    Wrong("an open order without leaves", World.trade, having("order_changes", status=1), "orders_leaves"),
-    Wrong("an order rejected late", World.trade, having("order_changes", status=4), "orders_reason"),
+    Wrong("a filled order with leaves", World.trade, having("order_changes", leaves=1),
+          "orders_leaves"),
+    Wrong("an open order without leaves", World.trade, having("order_changes", status=1),
+          "orders_leaves"),
+    Wrong("an order rejected late", World.trade, having("order_changes", status=4),
+          "orders_reason"),
     Wrong("an order of another lane", World.trade,
           having("order_changes", order_key=_old_order(ELSEWHERE, "ben", "resting")),
           "batches_orders_missed"),
     Wrong("an order closed before", World.trade,
           having("order_changes", order_key=_old_order(OPEN, "ben", "filled")),
           "batches_orders_missed"),
-    Wrong("an order closed twice at once", World.trade, twice("order_changes"), "batches_orders_missed"),
+    Wrong("an order closed twice at once", World.trade, twice("order_changes"),
+          "batches_orders_missed"),
     Wrong("an order that is not there", World.trade, having("order_changes", order_key=NOWHERE),
           "batches_orders_missed"),
     Wrong("a new order twice", World.trade, twice("orders"), "orders_pkey"),
     Wrong("a new order that is known", World.trade,
           having("orders", order_key=_old_order(OPEN, "ben", "filled")), "orders_pkey"),
-    Wrong("an order of nothing", World.trade, having("orders", quantity=0, leaves=0, status=3), "orders_quantity"),
+    Wrong("an order of nothing", World.trade, having("orders", quantity=0, leaves=0, status=3),
+          "orders_quantity"),
     Wrong("an order at no price", World.trade, having("orders", price=0), "orders_quantity"),
     Wrong("an order on no side", World.trade, having("orders", side=3), "orders_side"),
     Wrong("an order with more leaves than contracts", World.trade, having("orders", leaves=9),
           "orders_leaves"),
     Wrong("an accepted order with a reason", World.trade, having("orders", reason="LATE"),
           "orders_reason"),
-]  # fmt: skip
+]
+# fmt: on
 
 
 def _cases(cases: list[Wrong]) -> pytest.MarkDecorator:
@@ -555,7 +465,7 @@ def _cases(cases: list[Wrong]) -> pytest.MarkDecorator:
 
 
 @_cases(FENCE)
-async def test_the_fence_refuses_whole(world: World, wrong: Wrong) -> None:
+async def test_the_fence_refuses(world: World, wrong: Wrong) -> None:
     await _is_refused(world, wrong)
 
 
@@ -590,6 +500,41 @@ async def _is_refused(world: World, wrong: Wrong) -> None:
     assert _name(error) == wrong.refused_by, str(error)
 
 
+GOODS = [World.trade, World.pay, World.resolution, World.transfers, World.opening, World.nothing]
+good_ones = pytest.mark.parametrize("good", GOODS, ids=lambda good: good.__name__)
+
+
+@good_ones
+async def test_the_good_batch_itself_is_committed(world: World, good: Good) -> None:
+    await world.lane.store.commit(await good(world))
+
+
+@good_ones
+async def test_a_batch_that_was_committed_is_refused_again(world: World, good: Good) -> None:
+    statement = await good(world)
+    await world.lane.store.commit(statement)
+    assert isinstance(await world.refused(statement), Refused)
+
+
+async def test_a_repeated_batch_without_rows_is_refused_by_the_fence(world: World) -> None:
+    statement = await world.nothing()
+    await world.lane.store.commit(statement)
+    assert _name(await world.refused(statement)) == "batches_fence"
+
+
+@good_ones
+async def test_a_null_in_any_column_of_any_row_is_refused(world: World, good: Good) -> None:
+    statement = await good(world)
+    before = await world.books.dump()
+    for table in TABLES:
+        for number, row in enumerate(rows_of(statement, table)):
+            for column in row:
+                wrong = having(table, number, **{column: None})(statement)
+                with pytest.raises((Refused, Poison)):
+                    await world.lane.store.commit(wrong)
+    assert await world.books.dump() == before
+
+
 def _name(error: StoreError) -> str:
     """Return the constraint, for a NOT NULL its column, and for what is no batch the SQLSTATE."""
     if isinstance(error, Poison):
@@ -599,3 +544,170 @@ def _name(error: StoreError) -> str:
     cause = error.__cause__
     assert isinstance(cause, asyncpg.NotNullViolationError)
     return f"{cause.table_name}.{cause.column_name}"
+
+
+INVARIANTS = {
+    "every pocket is the sum of its ledger rows": """
+        SELECT account, lane, balance, amount
+          FROM pockets
+          FULL JOIN (SELECT account, lane, sum(amount) AS amount
+                       FROM ledger WHERE lane >= -1 GROUP BY account, lane) AS l
+         USING (account, lane)
+         WHERE balance IS DISTINCT FROM amount""",
+    "the postings of each cause sum to zero": """
+        SELECT cause FROM ledger GROUP BY cause HAVING sum(amount) <> 0 OR count(*) < 2""",
+    "each trade has its two postings": """
+        SELECT trade FROM trades t
+         WHERE (SELECT array_agg(amount ORDER BY amount) FROM ledger l WHERE l.cause = t.trade)
+               <> ARRAY[-t.price * t.quantity, t.price * t.quantity]""",
+    "every escrow is the sum of its ledger rows, and pays its open interest": """
+        SELECT market, escrow FROM markets m
+         WHERE escrow <> payout * open_interest
+            OR escrow <> (SELECT coalesce(sum(amount), 0) FROM ledger l
+                           WHERE l.lane = -2 AND l.account = m.market)""",
+    "positions sum to zero in every market": """
+        SELECT market FROM positions GROUP BY market HAVING sum(quantity) <> 0""",
+    "every position is the sum of its trades": """
+        SELECT market, account, quantity, traded
+          FROM positions
+          FULL JOIN (SELECT market, account, sum(quantity) AS traded
+                       FROM (SELECT market, buyer AS account, quantity FROM trades
+                             UNION ALL
+                             SELECT market, seller, -quantity FROM trades) AS legs
+                      GROUP BY market, account) AS t
+         USING (market, account)
+         WHERE quantity IS DISTINCT FROM traded""",
+    "open interest is the sum of the longs, less what was paid": """
+        SELECT market FROM markets m
+         WHERE open_interest <> (SELECT coalesce(sum(greatest(quantity, 0)), 0)
+                                   FROM positions p WHERE p.market = m.market)
+                              - (SELECT coalesce(sum(quantity), 0)
+                                   FROM payouts d WHERE d.market = m.market)""",
+    "every winner of a settled market was paid, and nobody else anywhere": """
+        SELECT p.market, p.account
+          FROM positions p
+          JOIN markets m ON m.market = p.market
+          LEFT JOIN payouts d ON d.market = p.market AND d.account = p.account
+         WHERE (m.status < 3 AND d.amount IS NOT NULL)
+            OR (d.amount <> m.payout * (CASE m.outcome WHEN 1 THEN 1 ELSE -1 END) * p.quantity)
+            OR (m.status = 4 AND d.amount IS NULL
+                AND (CASE m.outcome WHEN 1 THEN 1 ELSE -1 END) * p.quantity > 0)""",
+    "a settled market has no open order": """
+        SELECT order_key FROM orders o JOIN markets m ON m.market = o.market
+         WHERE m.status = 4 AND o.leaves > 0""",
+    "the balances, and the escrow of what is undecided, are the money that came in": """
+        SELECT 1
+         WHERE (SELECT sum(balance) FROM balances)
+             + (SELECT coalesce(sum(escrow), 0) FROM markets WHERE status < 3)
+            <> (SELECT sum(cash_in - cash_out) FROM lanes)""",
+    "nobody outside the books holds a balance": """
+        SELECT account FROM balances WHERE account NOT IN (SELECT account FROM accounts)""",
+    "the totals of every lane are what its rows sum to": """
+        SELECT lane FROM lanes l
+         WHERE trades <> (SELECT count(*) FROM trades t
+                            JOIN markets m ON m.market = t.market WHERE m.lane = l.lane)
+            OR cash_in <> (SELECT coalesce(sum(amount), 0) FROM transfers t
+                            WHERE t.lane = l.lane AND deposit AND reason = '')
+            OR cash_out <> (SELECT coalesce(sum(amount), 0) FROM transfers t
+                             WHERE t.lane = l.lane AND NOT deposit AND reason = '')
+            OR (batch_no, last_seq, next_offset)
+               <> (SELECT count(*), coalesce(max(last_seq), 0), coalesce(max(next_offset), 0)
+                     FROM batches b WHERE b.lane = l.lane)""",
+    "the journal of every lane has no gap and no overlap": """
+        SELECT lane, batch_no
+          FROM (SELECT *, lag(batch_no, 1, 0::bigint) OVER w AS last_no,
+                       lag(last_seq, 1, 0::bigint) OVER w AS seq_before,
+                       lag(next_offset, 1, 0::bigint) OVER w AS offset_before
+                  FROM batches WINDOW w AS (PARTITION BY lane ORDER BY batch_no)) AS b
+         WHERE batch_no <> last_no + 1 OR first_seq <> seq_before + 1
+            OR first_offset <> offset_before
+            OR last_seq - first_seq + 1 <> length(events) - length(replace(events, E'\\n', ''))""",
+    "a market's seq counts its events": """
+        SELECT market_id, market_seq FROM markets m
+         WHERE market_seq <> (SELECT count(*) FROM batches b, string_to_table(b.events, E'\\n') AS e
+                               WHERE b.lane = m.lane AND e LIKE m.market_id || E'\\t%'
+                                 AND e LIKE '%"market_seq":%')""",
+}
+
+
+@dataclass
+class Flow:
+    """Random good commands over every lane, with few accounts, little money and small batches."""
+
+    desks: list[Desk]
+    cash: Desk
+    random: Random
+
+    MARKETS = tuple(
+        (at, market_at(at, f"m{n}"), (100, 2, 1_000)[n]) for at in (0, 1) for n in range(3)
+    )
+    ACCOUNTS = tuple(f"account-{n}" for n in range(8))
+
+    async def run(self, rounds: int) -> None:
+        await self.cash.run(*[deposit(account, 20_000, "first") for account in self.ACCOUNTS])
+        for at, market, payout in self.MARKETS:
+            await self.desks[at].run(open_market(market, payout))
+        for turn in range(rounds):
+            at = self.random.randrange(2)
+            desk = self.desks[at]
+            desk.limits = Limits(
+                self.random.choice([120, 400, 2_500]), fills=self.random.choice([1, 3, 99])
+            )
+            await desk.run(*[self._order(at) for _ in range(self.random.randint(1, 25))])
+            await self.cash.run(*[self._transfer(turn, n) for n in range(self.random.randrange(3))])
+
+    async def resolve(self) -> None:
+        """Settle one market of each lane, and leave another half paid."""
+        for at, outcome in ((0, Outcome.YES), (1, Outcome.NO)):
+            desk = self.desks[at]
+            settled, settling, _ = [market for lane, market, _ in self.MARKETS if lane == at]
+            desk.limits = Limits(2_500, fills=2)
+            await desk.run(resolve(settled, outcome))
+            await desk.settle()
+            await desk.run(resolve(settling, outcome))
+            while not (await desk.carry_out(PayPage(settling))).draft.payouts:
+                pass
+
+    def _order(self, at: int) -> Command:
+        _, market, payout = self.random.choice([m for m in self.MARKETS if m[0] == at])
+        account = self.random.choice(self.ACCOUNTS)
+        name = f"{account}-{self.random.randrange(400)}"
+        if self.random.random() < 0.1:
+            return cancel(market, account, name)
+        side = self.random.choice([buy, sell])
+        return side(
+            market, account, self.random.randint(1, 30), self.random.randint(1, payout - 1), name
+        )
+
+    def _transfer(self, turn: int, number: int) -> Command:
+        account = self.random.choice(self.ACCOUNTS)
+        amount, name = self.random.randint(1, 3_000), f"{turn}-{number}"
+        if self.random.random() < 0.3:
+            return deposit(account, amount, name)
+        return withdraw(account, amount, name)
+
+
+async def test_after_a_long_random_flow_every_sum_is_right(database_url: str) -> None:
+    async with opened(database_url) as books:
+        desks = [await books.orders(0), await books.orders(1)]
+        flow = Flow(desks, await books.transfers(), Random(20_261_123))
+        await flow.run(120)
+        await flow.resolve()
+        broken = {law: await books.rows(sql) for law, sql in INVARIANTS.items()}
+        assert broken == {law: [] for law in INVARIANTS}
+        await _flow_was_eventful(books)
+
+
+async def _flow_was_eventful(books: Books) -> None:
+    (seen,) = await books.rows("""
+        SELECT (SELECT count(*) FROM trades),
+               (SELECT count(*) FROM ledger WHERE kind = 4 AND lane >= 0 AND amount < 0),
+               (SELECT count(*) FROM ledger WHERE kind = 2 AND lane = -2 AND amount < 0),
+               (SELECT count(*) FROM transfers WHERE NOT deposit AND reason = ''),
+               (SELECT count(*) FROM orders WHERE status = 4),
+               (SELECT count(*) FROM lanes WHERE batch_no > 50),
+               (SELECT count(*) FROM markets WHERE status = 3 AND escrow > 0),
+               (SELECT count(*) FROM markets WHERE status = 4)""")
+    names = ("trades", "draws between lanes", "collateral released", "withdrawals", "refusals")
+    assert all(count > 10 for count in seen[: len(names)]), dict(zip(names, seen, strict=False))
+    assert seen[len(names) :] == (3, 2, 2)

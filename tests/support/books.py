@@ -110,6 +110,7 @@ class Desk:
     epoch: int
     state: LaneState
     limits: Limits = field(default_factory=lambda: Limits(2_500))
+    published_batch_no: int = 0
 
     @classmethod
     async def open(cls, store: Store, home: Home, owner: str = "desk") -> Self:
@@ -188,7 +189,7 @@ class Desk:
         seal = Seal(
             epoch=self.epoch,
             owner=self.owner,
-            published_batch_no=0,
+            published_batch_no=self.published_batch_no,
             facts=facts_text.encode(batch.facts, batch.limits, batch.step, 0),
             events=journal.encode(batch.draft.entries, self.home.kind),
             resume=resume_text.encode(batch.sweep, batch.settlements),

@@ -1,12 +1,14 @@
-"""The rules of the exchange once more, as plainly as they can be written, to hold the core against.
+"""The rules of the exchange once more, as plainly as they can be written, to compare the core with.
 
-It speaks the wire of design §5: a command in, whole events out, as dicts. One sorted list a side,
+It speaks the wire of design §5: commands in, whole events out, as dicts. One sorted list a side,
 one balance an account, every number from the definition and none from a formula of the core. It
-knows no lanes' pockets, batches, facts or budgets: those may not change what happens.
+knows no pockets, facts or budgets. Of a batch it is told only where it stopped short (``stops``),
+since that is where other lanes get their turn.
 """
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID, uuid5
@@ -56,7 +58,11 @@ class Order:
 
 @dataclass(slots=True)
 class Market:
-    """A market with all that ever happened in it. ``books`` hold the open orders, best first."""
+    """A market with all that ever happened in it. ``books`` hold the open orders, best first.
+
+    Resolved: ``due`` are the orders to close and the holders to pay, ``place`` the next offset and
+    index at which that is said.
+    """
 
     market_id: str
     key: str
@@ -67,6 +73,9 @@ class Market:
     resolved_seq: int = 0
     outcome: str | None = None
     events: int = 0
+    due: "deque[Order | tuple[str, int]]" = field(default_factory=deque)
+    paid: list[int] = field(default_factory=list)
+    place: tuple[int, int] = (0, 0)
     orders: dict[tuple[str, str], Order] = field(default_factory=dict)
     books: dict[str, list[Order]] = field(default_factory=lambda: {"BUY": [], "SELL": []})
     positions: dict[str, int] = field(default_factory=dict)
@@ -81,9 +90,11 @@ class Market:
 
 @dataclass(slots=True)
 class Lane:
-    """What is counted in each lane."""
+    """What is counted in each lane. ``sweep``: market, order, IOC or not, offset, index."""
 
     home: Home
+    sweep: tuple[Market, Order, bool, int, int] | None = None
+    stops: Mapping[int, int] = field(default_factory=dict)
     seq: int = 0
     time_ms: int = 0
     offset: int = 0
@@ -101,12 +112,29 @@ class Model:
         self._lanes: dict[int, Lane] = {}
         self._out: list[Wire] = []
 
-    def answer(self, home: Home, received: Received) -> list[Wire]:
-        """Return the answer to a command and all that follows from it."""
+    def batch(
+        self,
+        home: Home,
+        received: Sequence[Received],
+        page_of: str | None = None,
+        stops: Mapping[int, int] | None = None,
+    ) -> list[Wire]:
+        """Return what is said. ``stops``: offsets that are not done with, and their next index."""
         lane = self._lanes.setdefault(home.lane, Lane(home))
+        lane.stops = stops or {}
+        self._out = []
+        if page_of is not None:
+            self._settle(lane, self.markets[page_of])
+        elif lane.sweep is not None:
+            market, order, ioc, lane.offset, lane.index = lane.sweep
+            self._match(lane, market, order, ioc=ioc)
+        for each in received:
+            self._answer(lane, each)
+        return self._out
+
+    def _answer(self, lane: Lane, received: Received) -> None:
         lane.offset, lane.index = received.offset, 0
         lane.time_ms = max(lane.time_ms, received.time_ms)
-        self._out = []
         rules: dict[type, Callable[[Lane, Any], None]] = {
             PlaceOrder: self._place,
             CancelOrder: self._cancel_order,
@@ -117,9 +145,10 @@ class Model:
             Unreadable: self._unreadable,
         }
         rules[type(received.command)](lane, received.command)
-        return self._out
 
-    def _say(self, lane: Lane, kind: str, subject: str | None, market: Market | None = None) -> Wire:
+    def _say(
+        self, lane: Lane, kind: str, subject: str | None, market: Market | None = None
+    ) -> Wire:
         lane.seq += 1
         event: Wire = {"type": kind, "seq": lane.seq, "offset": lane.offset}
         event |= {"index": lane.index, "time_ms": lane.time_ms}
@@ -184,27 +213,33 @@ class Model:
 
     def _match(self, lane: Lane, market: Market, taker: Order, *, ioc: bool) -> None:
         makers = market.books["SELL" if taker.side == "BUY" else "BUY"]
+        lane.sweep = None
         while taker.leaves and makers and taker.crosses(makers[0]):
-            maker = makers[0]
-            if maker.account == taker.account:
-                return self._cancel(lane, market, taker, "SELF_TRADE")
-            wanted = min(taker.leaves, maker.leaves)
-            taker_can = self._can(market, taker, maker.price, wanted)
-            maker_can = self._can(market, maker, maker.price, wanted)
-            if taker_can and maker_can:
-                self._trade(lane, market, (taker, maker), min(taker_can, maker_can))
-            if taker_can < wanted and taker_can <= maker_can:
-                return self._cancel(lane, market, taker, "UNFUNDED")
-            if maker_can < wanted:
-                self._cancel(lane, market, maker, "UNFUNDED")
-            elif not maker.leaves:
-                makers.remove(maker)
+            if makers[0].account == taker.account:
+                self._cancel(lane, market, taker, "SELF_TRADE")
+            elif lane.index == lane.stops.get(lane.offset):
+                lane.sweep = (market, taker, ioc, lane.offset, lane.index)
+                return
+            else:
+                self._meet(lane, market, taker, makers[0])
         if taker.leaves and ioc:
-            return self._cancel(lane, market, taker, "IOC")
+            self._cancel(lane, market, taker, "IOC")
         if taker.leaves:
             market.books[taker.side].append(taker)
             market.books[taker.side].sort(key=Order.rank)
-        return None
+
+    def _meet(self, lane: Lane, market: Market, taker: Order, maker: Order) -> None:
+        wanted = min(taker.leaves, maker.leaves)
+        taker_can = self._can(market, taker, maker.price, wanted)
+        maker_can = self._can(market, maker, maker.price, wanted)
+        if taker_can and maker_can:
+            self._trade(lane, market, (taker, maker), min(taker_can, maker_can))
+        if taker_can < wanted and taker_can <= maker_can:
+            self._cancel(lane, market, taker, "UNFUNDED")
+        elif maker_can < wanted:
+            self._cancel(lane, market, maker, "UNFUNDED")
+        elif not maker.leaves:
+            market.books[maker.side].remove(maker)
 
     def _can(self, market: Market, order: Order, price: int, wanted: int) -> int:
         """Return the most that the account can pay for: after any more it would owe."""
@@ -306,6 +341,7 @@ class Model:
             market.outcome, market.resolved_seq = ask.outcome, lane.seq + 1
             event = self._say(lane, "MARKET_RESOLVED", ask.market_id, market)
             event |= {"outcome": ask.outcome, "operator_id": ask.operator_id}
+            self._falls_due(lane, market)
             self._settle(lane, market)
             return
         if market and market.operator == ask.operator_id and market.outcome == ask.outcome:
@@ -319,23 +355,33 @@ class Model:
                 event["reason"] = "ALREADY_RESOLVED" if mine else "NOT_OPERATOR"
         event["operator_id"] = ask.operator_id
 
+    def _falls_due(self, lane: Lane, market: Market) -> None:
+        dead = [order for order in market.orders.values() if order.leaves]
+        dead.sort(key=lambda order: order_key(market, order))
+        sign = 1 if market.outcome == "YES" else -1
+        won = [(account, sign * held) for account, held in market.positions.items()]
+        won.sort(key=lambda item: uuid_of("account", item[0]))
+        market.due = deque([*dead, *(item for item in won if item[1] > 0)])
+        market.place = (lane.offset, lane.index)
+        market.books = {"BUY": [], "SELL": []}
+
     def _settle(self, lane: Lane, market: Market) -> None:
-        open_orders = [order for order in market.orders.values() if order.leaves]
-        for order in sorted(open_orders, key=lambda order: order_key(market, order)):
-            self._cancel(lane, market, order, "MARKET_RESOLVED")
-        holders = paid = 0
-        for account, held in sorted(
-            market.positions.items(), key=lambda item: uuid_of("account", item[0])
-        ):
-            quantity = held if market.outcome == "YES" else -held
-            if quantity > 0:
-                event = self._say(lane, "PAYOUT", market.market_id, market)
-                amount = quantity * market.payout
-                event |= {"account_id": account, "quantity": quantity, "amount": amount}
-                self.cash[account] += amount
-                holders, paid = holders + 1, paid + amount
-        event = self._say(lane, "MARKET_SETTLED", market.market_id, market)
-        event |= {"holders": holders, "paid": paid}
+        lane.offset, lane.index = market.place
+        while market.due and lane.index != lane.stops.get(lane.offset):
+            due = market.due.popleft()
+            if isinstance(due, Order):
+                self._cancel(lane, market, due, "MARKET_RESOLVED")
+                continue
+            account, quantity = due
+            event = self._say(lane, "PAYOUT", market.market_id, market)
+            amount = quantity * market.payout
+            event |= {"account_id": account, "quantity": quantity, "amount": amount}
+            self.cash[account] += amount
+            market.paid.append(amount)
+        if lane.offset not in lane.stops:
+            event = self._say(lane, "MARKET_SETTLED", market.market_id, market)
+            event |= {"holders": len(market.paid), "paid": sum(market.paid)}
+        market.place = (lane.offset, lane.index)
 
     # Transfers.
 
@@ -391,9 +437,3 @@ def order_key(market: Market, order: Order) -> str:
 
 def first_of(event: Wire) -> Wire:
     return {name: event[name] for name in ("type", "seq", "reason") if name in event}
-
-
-def open_orders(market: Market) -> Iterator[Order]:
-    """Yield what is in the book, the bids first, each side best first."""
-    yield from market.books["BUY"]
-    yield from market.books["SELL"]

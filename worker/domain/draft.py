@@ -221,6 +221,13 @@ class Draft:
         self.lack.accounts.add(account_id)
         return Purse(home, {}, True, fresh=False, tally=self.tally, known=False)
 
+    def pockets_of(self, account_id: AccountId) -> int:
+        """Return how many pockets the account is known to have, without opening its purse."""
+        if account_id in self.purses:
+            return len(self.purses[account_id].pockets)
+        known = self.facts.accounts.get(account_id) or self.state.accounts.get(account_id)
+        return len(known or ())
+
     def refresh(self, account_id: AccountId, purse: Purse) -> bool:
         """Return whether a no may rest on this purse; if not, ask for a fresh reading."""
         if not purse.fresh:

@@ -42,7 +42,7 @@ from worker.domain.state import (
     StreamKind,
     Sweep,
 )
-from worker.domain.transfers import Gathering, deposit, gather, withdraw
+from worker.domain.transfers import Gathering, deposit, gather, send_home, withdraw
 from worker.domain.units import Lane, MarketId, Money, Offset
 
 ORIGINAL_BYTES_MAX = 96 * 1024
@@ -188,6 +188,7 @@ def _run(draft: Draft, step: Step) -> None:
     match step:
         case Answer():
             _answer_all(draft, step.commands)
+            send_home(draft)
         case PayPage():
             settlement.page(draft, step.market_id)
         case Gather():
@@ -229,7 +230,8 @@ def _may_follow(draft: Draft, command: Command) -> bool:
     ):
         return False
     extra = ORIGINAL_BYTES_MAX if isinstance(command, Unreadable) else EVENT_BYTES_A_FILL
-    return draft.room(ROWS_A_FILL + 2, extra)
+    sources = draft.pockets_of(command.account_id) if isinstance(command, Withdraw) else 0
+    return draft.room(ROWS_A_FILL + 2 + 3 * sources, extra)
 
 
 def _answer(draft: Draft, received: Received) -> None:

@@ -95,5 +95,9 @@ class Purse:
 
     def rows_max(self, amount: int) -> int:
         """Return the rows that paying ``amount`` may add: the pocket, and three per draw."""
-        short = amount > self.own and self.draws_allowed
-        return 1 + (3 * len(self.sources()) if short else 0)
+        rows, short = 1, amount - self.own
+        for source in self.sources() if short > 0 and self.draws_allowed else ():
+            rows, short = rows + 3, short - self.pockets[source]
+            if short <= 0:
+                break
+        return rows

@@ -22,7 +22,7 @@ from worker.domain.events import (
     Withdrawn,
 )
 from worker.domain.orders import at_home
-from worker.domain.state import TransferAnswer
+from worker.domain.state import StreamKind, TransferAnswer
 from worker.domain.units import TRANSFER_MAX, WALLET, AccountId, Lane, Money
 
 
@@ -61,6 +61,8 @@ def withdraw(draft: Draft, command: Withdraw) -> None:
     if not purse.exists:
         _reject(draft, command, Reason.UNKNOWN_ACCOUNT)
     elif command.amount <= purse.spendable:
+        # No more than goes out: what stayed in this pocket no other lane could draw.
+        purse.exact_draws = True
         purse.cover(command.amount)
         purse.move(purse.home, -command.amount)
         draft.cash_in_net -= command.amount
@@ -69,8 +71,14 @@ def withdraw(draft: Draft, command: Withdraw) -> None:
     elif draft.refresh(command.account_id, purse):
         enough = command.amount <= purse.total
         _reject(draft, command, Reason.FUNDS_IN_USE if enough else Reason.INSUFFICIENT_FUNDS)
-        if not purse.draws_allowed and purse.own:
-            purse.take(purse.home, purse.own, WALLET)
+
+
+def send_home(draft: Draft) -> None:
+    """Put back into the wallets what no withdrawal took: nobody draws from a transfers lane."""
+    if draft.state.home.kind is StreamKind.TRANSFERS:
+        for purse in draft.purses.values():
+            if purse.known and purse.own:
+                purse.take(purse.home, purse.own, WALLET)
 
 
 def gather(draft: Draft, gatherings: tuple[Gathering, ...]) -> None:

@@ -1,10 +1,11 @@
 """`ports.Broker` for a real cluster."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from worker.adapters.kafka.consumer import AiokafkaConsumer
 from worker.adapters.kafka.producer import AiokafkaProducer
+from worker.adapters.kafka.reader import AiokafkaReader
 from worker.adapters.kafka.settings import (
     METADATA_AGE_MAX_MS,
     RETRY_BACKOFF_MS,
@@ -15,7 +16,7 @@ from worker.adapters.kafka.settings import (
     silence_secrets,
 )
 from worker.adapters.kafka.topics import Topics
-from worker.ports import Assignment, TopicDescription
+from worker.ports import Assignment, TopicDescription, TopicPartition
 
 
 class AiokafkaBroker:
@@ -61,6 +62,10 @@ class AiokafkaBroker:
         producer = AiokafkaProducer(settings, self._deadlines)
         await producer.start()
         return producer
+
+    def reader(self, partitions: Iterable[TopicPartition]) -> AiokafkaReader:
+        """Return a reader of whole partitions, to be opened with ``async with``."""
+        return AiokafkaReader(self._settings, partitions, self._deadlines)
 
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         """Return what exists of ``topics``; a new topic may be missing for a moment."""

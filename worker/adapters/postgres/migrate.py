@@ -98,7 +98,7 @@ async def _run(
             await connection.execute(sql, *arguments)
         except asyncpg.PostgresError as error:
             if error.sqlstate in _ALREADY_THERE or (
-                error.sqlstate == "23505" and sql.startswith("CREATE")
+                error.sqlstate == "23505" and re.search(r"^CREATE\b", sql, re.MULTILINE)
             ):
                 return
             meaning = outcomes.of_statement(error)

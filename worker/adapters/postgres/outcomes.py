@@ -11,7 +11,8 @@ import asyncpg
 from worker.errors import Conflict, OutcomeUnknown, Poison, Refused, StoreError, Unavailable
 
 _LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
-_UNKNOWN_CLASSES: Final = frozenset({"08", "53", "57", "58", "XX"})
+# 25: a standby, or a session left in a state of its own. 40: what is no lost race says "unknown".
+_UNKNOWN_CLASSES: Final = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
 
 
 def of_statement(error: Exception) -> StoreError:

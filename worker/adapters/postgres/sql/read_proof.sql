@@ -2,6 +2,8 @@
 -- totals only for what grows with every order.
 SELECT (SELECT coalesce(sum(trades), 0) FROM lanes)::bigint AS trades,
        (SELECT coalesce(sum(ledger_sum), 0) FROM lanes)::bigint AS ledger_imbalance,
+       (SELECT coalesce(sum(cash_in), 0) FROM lanes)::bigint AS cash_in,
+       (SELECT coalesce(sum(cash_out), 0) FROM lanes)::bigint AS cash_out,
        (SELECT coalesce(sum(cash_in - cash_out), 0) FROM lanes)::bigint AS cash_in_net,
        (SELECT coalesce(sum(balance), 0) FROM pockets)::bigint AS cash_in_pockets,
        (SELECT count(*) FROM pockets WHERE balance < 0) AS negative_balances,
@@ -11,11 +13,14 @@ SELECT (SELECT coalesce(sum(trades), 0) FROM lanes)::bigint AS trades,
           FROM (SELECT market FROM positions GROUP BY market HAVING sum(quantity) <> 0) AS off)
            AS positions_off,
        (SELECT count(*)
-          FROM (SELECT p.market, sum(greatest(p.quantity, 0)) AS longs
-                  FROM positions p GROUP BY p.market) AS held
-          JOIN markets m ON m.market = held.market
-         WHERE m.status < 3 AND m.open_interest <> held.longs) AS open_interest_mismatches,
-       (SELECT count(*) FROM markets WHERE status < 3) AS markets_open,
+          FROM markets m
+          LEFT JOIN (SELECT p.market, sum(greatest(p.quantity, 0)) AS longs
+                       FROM positions p GROUP BY p.market) AS held
+            ON held.market = m.market
+         WHERE m.status < 3 AND m.open_interest <> coalesce(held.longs, 0))
+           AS open_interest_mismatches,
+       (SELECT count(*) FROM markets WHERE status = 1) AS markets_open,
+       (SELECT count(*) FROM markets WHERE status = 2) AS markets_halted,
        (SELECT count(*) FROM markets WHERE status = 3) AS markets_settling,
        (SELECT count(*) FROM markets WHERE status = 4) AS markets_settled,
        (SELECT coalesce(sum(batch_no), 0) FROM lanes)::bigint AS batches,

@@ -1,0 +1,140 @@
+"""Eight workers of the seed's way, over one or more processes, fed from memory.
+
+Run as ``python -m tests.bench.seed_workers`` it is one of the processes: it prepares, says so, and
+begins when it is told to. All clocks are the machine's one monotonic clock.
+"""
+
+import argparse
+import asyncio
+import json
+import random
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Final
+
+import asyncpg
+import uvloop
+
+from tests.bench.case import MARKETS, Case
+from tests.bench.seed_way import OUTBOX, Market, SeedWorker, Tally, load_markets
+from worker.domain.commands import PlaceOrder
+
+WORKERS: Final = 8
+PROCESSES: Final = 2
+"""As many as there are cores: one asyncio process would be its own bottleneck."""
+TIME_S: Final = 120.0
+"""The longest that one process may take for anything."""
+_SETTINGS: Final = {
+    "application_name": "seed",
+    "default_transaction_isolation": "repeatable read",
+    "jit": "off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class SeedResult:
+    """What all eight did."""
+
+    orders: int
+    trades: int
+    statements: int
+    retries: int
+    seconds: float
+
+    @property
+    def per_s(self) -> float:
+        return self.orders / self.seconds
+
+    @property
+    def statements_per_order(self) -> float:
+        return self.statements / self.orders
+
+
+async def run(url: str, case: Case, *, seconds: float, processes: int = PROCESSES) -> SeedResult:
+    """Answer the flow's orders from its first until ``seconds`` are over, or all of them if that is quicker."""
+    connection = await asyncpg.connect(url)
+    await connection.execute(OUTBOX)
+    await connection.close()
+    spec = json.dumps(asdict(case))
+    children = [
+        await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "tests.bench.seed_workers", url, spec),
+            *(str(process), str(processes), str(seconds)),
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+        )
+        for process in range(processes)
+    ]
+    try:
+        async with asyncio.timeout(TIME_S + seconds):
+            for child in children:
+                assert child.stdout is not None, "a pipe was asked for"
+                assert await child.stdout.readline() == b"ready\n", "a worker of the seed failed"
+            outputs = await asyncio.gather(*(child.communicate(b"go\n") for child in children))
+    finally:
+        for child in children:
+            if child.returncode is None:
+                child.kill()
+    return _sum([json.loads(output) for output, _ in outputs])
+
+
+def _sum(parts: Sequence[dict[str, float]]) -> SeedResult:
+    began, ended = min(p["began_s"] for p in parts), max(p["ended_s"] for p in parts)
+    whole = {n: int(sum(p[n] for p in parts)) for n in asdict(Tally())}
+    return SeedResult(**whole, seconds=ended - began)
+
+
+async def _work(options: argparse.Namespace) -> None:
+    case = Case(**json.loads(options.case))
+    markets = await load_markets(options.url, case.orders_topic)
+    own = {
+        number: _share(markets, number)
+        for number in range(WORKERS)
+        if number % options.processes == options.process
+    }
+    feeds: dict[int, list[PlaceOrder]] = {number: [] for number in own}
+    owner = {m.market_id: number for number, share in own.items() for m in share}
+    for order in case.place_orders(0, case.warm_orders + case.orders):
+        if order.market_id in owner:
+            feeds[owner[order.market_id]].append(order)
+    workers = [await _connect(options.url, own[number], number) for number in own]
+    print("ready", flush=True)
+    await asyncio.to_thread(sys.stdin.readline)
+    began_s = time.monotonic()
+    until_s = began_s + options.seconds
+    await asyncio.gather(
+        *(w.work(feed, until_s) for w, feed in zip(workers, feeds.values(), strict=True))
+    )
+    ended_s = time.monotonic()
+    tallies = [asdict(worker.tally) for worker in workers]
+    total = {name: sum(tally[name] for tally in tallies) for name in tallies[0]}
+    print(json.dumps({**total, "began_s": began_s, "ended_s": ended_s}))
+    for worker in workers:
+        await worker.connection.close()
+
+
+def _share(markets: Sequence[Market], number: int) -> Sequence[Market]:
+    """Deal the markets: three each of the 24, so that all workers are equally busy."""
+    return markets[number::WORKERS]
+
+
+async def _connect(url: str, markets: Sequence[Market], number: int) -> SeedWorker:
+    connection = await asyncpg.connect(url, server_settings=_SETTINGS)
+    return SeedWorker(connection, {m.market_id: m for m in markets}, random.Random(number))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.seed_workers")
+    parser.add_argument("url")
+    parser.add_argument("case")
+    for name in ("process", "processes"):
+        parser.add_argument(name, type=int)
+    parser.add_argument("seconds", type=float)
+    return parser
+
+
+if __name__ == "__main__":
+    assert MARKETS % WORKERS == 0, "every worker has as many markets"
+    uvloop.run(_work(_parser().parse_args()))

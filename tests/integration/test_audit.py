@@ -1,0 +1,330 @@
+"""The proof and the full audit: right books pass, and every rule finds the fault made for it."""
+
+import asyncio
+import time
+import uuid
+from collections.abc import AsyncIterator, Iterator
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import pytest
+
+from tests.conftest import PostgresServer, execute
+from tests.support.books import (
+    buy,
+    cancel,
+    deposit,
+    market_at,
+    open_market,
+    opened,
+    resolve,
+    sell,
+    withdraw,
+)
+from worker.adapters.postgres.books import Books
+from worker.audit import Auditor, Proof, full_audit
+from worker.audit.proof import prove
+from worker.domain.commands import Outcome
+from worker.errors import ConfigError, StoreError
+
+pytestmark = pytest.mark.integration
+
+TEMPLATE = "audit_template"
+
+
+async def _trade(url: str) -> None:
+    """Books with something of everything: settled and open markets, cancels, draws, refusals."""
+    async with opened(url) as books:
+        transfers, orders = await books.transfers(), await books.orders()
+        await transfers.run(*[deposit(name, 100_000) for name in "abcd"])
+        await transfers.run(withdraw("d", 500), withdraw("d", 10**9))
+        settled, no, still_open = (market_at(0, name) for name in ("settled", "no", "open"))
+        await orders.run(*[open_market(market) for market in (settled, no, still_open)])
+        for market in (settled, no, still_open):
+            await orders.run(
+                buy(market, "a", 10, 55, "rests"),
+                sell(market, "b", 4, 50),
+                sell(market, "c", 3, 55),
+                buy(market, "d", 5, 30, "gone"),
+                buy(market, "b", 2, 20, "stays"),
+                buy(market, "d", 10**9, 90),
+            )
+            await orders.run(cancel(market, "d", "gone"), cancel(market, "a", "rests"))
+        await orders.run(resolve(settled), resolve(no, Outcome.NO))
+        await orders.settle()
+
+
+@pytest.fixture(scope="module")
+def template(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a database with right books, to be copied."""
+
+    async def make() -> None:
+        await execute(postgres_server.url, f"DROP DATABASE IF EXISTS {TEMPLATE}")
+        await execute(postgres_server.url, f"CREATE DATABASE {TEMPLATE}")
+        await _trade(_address(postgres_server, TEMPLATE))
+
+    asyncio.run(make())
+    yield TEMPLATE
+    asyncio.run(execute(postgres_server.url, f"DROP DATABASE {TEMPLATE} WITH (FORCE)"))
+
+
+@pytest.fixture
+async def url(postgres_server: PostgresServer, template: str) -> AsyncIterator[str]:
+    name = f"audit_{uuid.uuid4().hex}"
+    await execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
+    yield _address(postgres_server, name)
+    await execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+def _address(server: PostgresServer, database: str) -> str:
+    return urlunsplit(urlsplit(server.url)._replace(path=f"/{database}"))
+
+
+def books(url: str) -> Books:
+    return Books(url, timeout_s=10.0)
+
+
+def faults(text: str) -> list[tuple[str, str]]:
+    """Return (what is to be found, statements) of each paragraph."""
+    paragraphs = [block.split(": ", 1) for block in text.strip().split("\n\n")]
+    return [(name, statements) for name, statements in paragraphs]
+
+
+async def corrupt(url: str, statements: str) -> None:
+    """Do what the worker's statement could not; each must change something."""
+    connection = await asyncpg.connect(url)
+    for statement in statements.split(";"):
+        tag = await connection.execute(statement)
+        assert not tag.endswith(" 0"), f"{statement} changed nothing"
+    await connection.close()
+
+
+# The proof.
+
+
+async def test_the_proof_of_right_books(url: str) -> None:
+    proof = await prove(books(url))
+
+    assert proof.consistent
+    assert proof.cash_conserved
+    assert proof.backend.startswith("PostgreSQL ")
+    assert (proof.cash_in, proof.cash_out) == (400_000, 500)
+    assert proof.cash_in_pockets + proof.escrow == 399_500
+    assert proof.escrow > 0
+    assert proof.trades == 6
+    assert proof.markets == {"open": 1, "halted": 0, "settling": 0, "settled": 2}
+    assert proof.last_audit is None
+
+
+async def test_the_proof_has_the_names_of_the_seed(url: str) -> None:
+    told = (await prove(books(url))).as_json()
+
+    assert list(told)[:6] == [
+        "backend",
+        "trades",
+        "ledgerImbalance",
+        "negativeBalances",
+        "cashConserved",
+        "consistent",
+    ]
+    assert (told["ledgerImbalance"], told["negativeBalances"]) == (0, 0)
+    assert told["lastAudit"] is None
+
+
+SEEN_BY_THE_PROOF = """
+cash_conserved False: UPDATE pockets SET balance = balance + 1 WHERE lane = -1
+
+ledger_imbalance 3: ALTER TABLE lanes DROP CONSTRAINT lanes_ledger_sum;
+    UPDATE lanes SET ledger_sum = 3 WHERE lane = 0
+
+negative_balances 1: ALTER TABLE pockets DROP CONSTRAINT pockets_balance;
+    UPDATE pockets SET balance = balance - 200000 WHERE lane = -1
+       AND account = (SELECT account FROM accounts WHERE account_id = 'a');
+    UPDATE pockets SET balance = balance + 200000 WHERE lane = -1
+       AND account = (SELECT account FROM accounts WHERE account_id = 'c')
+
+positions_off 1: UPDATE positions SET quantity = quantity - 1 WHERE quantity < 0
+       AND market = (SELECT market FROM markets WHERE status = 1)
+       AND account = (SELECT account FROM accounts WHERE account_id = 'b')
+
+escrow_mismatches 1: ALTER TABLE markets DROP CONSTRAINT markets_escrow;
+    UPDATE markets SET payout = payout + 1 WHERE status = 1
+
+open_interest_mismatches 1: DELETE FROM positions
+     WHERE market = (SELECT market FROM markets WHERE status = 1)
+
+journal_gaps 2: DELETE FROM batches b USING lanes l
+     WHERE b.lane = l.lane AND l.batch_no = b.batch_no
+"""
+
+
+@pytest.mark.parametrize(("finding", "statements"), faults(SEEN_BY_THE_PROOF))
+async def test_the_proof_finds(url: str, finding: str, statements: str) -> None:
+    await corrupt(url, statements)
+
+    proof = await prove(books(url))
+
+    field, value = finding.split()
+    assert str(getattr(proof, field)) == value
+    assert not proof.consistent
+
+
+async def test_a_database_without_tables_is_told_to_be_migrated(database_url: str) -> None:
+    with pytest.raises(ConfigError, match="parity migrate"):
+        await prove(books(database_url))
+
+
+async def test_a_database_that_is_not_there_is_a_store_error() -> None:
+    with pytest.raises(StoreError):
+        await prove(books("postgresql://postgres@127.0.0.1:1/nowhere"))
+
+
+# The full audit.
+
+
+@pytest.mark.parametrize("page_rows", [5_000, 3, 1])
+async def test_right_books_pass_in_pages_of_any_size(url: str, page_rows: int) -> None:
+    result = await full_audit(books(url), time.monotonic, page_rows=page_rows)
+
+    assert result.violations == ()
+    assert result.rows > 100
+
+
+async def test_the_audit_of_a_database_that_was_only_migrated(database_url: str) -> None:
+    async with opened(database_url):
+        result = await full_audit(books(database_url), time.monotonic)
+
+    assert (result.violations, result.rows) == ((), 0)
+
+
+SEEN_BY_THE_AUDIT = """
+ledger_unbalanced: UPDATE ledger SET amount = amount + 1
+     WHERE amount > 0 AND cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
+
+ledger_unbalanced: UPDATE ledger SET market = account
+     WHERE amount > 0 AND cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
+
+pocket_differs: UPDATE pockets SET balance = balance + 1 WHERE lane = -1
+
+pocket_differs: DELETE FROM pockets WHERE lane = -1
+
+pocket_negative: ALTER TABLE pockets DROP CONSTRAINT pockets_balance;
+    UPDATE pockets SET balance = -1 WHERE lane = -1
+
+market_missing: DELETE FROM markets WHERE status = 4
+
+trade_postings: DELETE FROM ledger
+     WHERE cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
+
+trade_postings: UPDATE trades SET price = price + 1
+
+trade_postings: INSERT INTO ledger SELECT trade, buyer, -1, market, 4, 1 FROM trades
+
+posting_unfounded: DELETE FROM trades
+     WHERE trade = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
+
+posting_unfounded: DELETE FROM transfers WHERE NOT deposit AND reason = ''
+
+transfer_postings: UPDATE transfers SET amount = amount + 1 WHERE deposit
+
+transfer_postings: UPDATE transfers SET reason = '' WHERE reason <> ''
+
+order_unfit: UPDATE orders SET price = 100 WHERE order_id = 'stays'
+
+order_unfit: UPDATE orders SET lane = 1 WHERE order_id = 'stays'
+
+settled_order_open: UPDATE orders SET leaves = 1, status = 1 WHERE order_id = 'stays'
+       AND market IN (SELECT market FROM markets WHERE status = 4)
+
+order_leaves: ALTER TABLE orders DROP CONSTRAINT orders_leaves;
+    UPDATE orders SET leaves = 1 WHERE status = 2
+
+order_fills: UPDATE orders SET quantity = quantity + 1 WHERE status = 2
+
+order_fills: UPDATE orders SET quantity = 6 WHERE order_id = 'rests'
+
+position_differs: UPDATE positions SET quantity = quantity + 1
+
+position_differs: DELETE FROM positions WHERE quantity > 0
+
+winner_unpaid: DELETE FROM payouts
+
+payout_wrong: UPDATE payouts SET quantity = quantity + 1
+
+payout_wrong: UPDATE payouts SET outcome = 3 - outcome
+
+payout_postings: UPDATE payouts SET amount = amount + 100
+
+payout_postings: DELETE FROM payouts
+
+escrow_differs: UPDATE markets
+       SET escrow = escrow + payout, open_interest = open_interest + 1 WHERE status = 1
+
+escrow_not_covering: ALTER TABLE markets DROP CONSTRAINT markets_escrow;
+    UPDATE markets SET escrow = escrow + 1 WHERE status = 1
+
+open_interest: UPDATE markets
+       SET escrow = escrow - payout, open_interest = open_interest - 1 WHERE status = 1
+
+journal_gap: DELETE FROM batches WHERE lane = 0 AND batch_no = 2
+
+journal_gap: DELETE FROM batches WHERE lane = 2
+
+journal_offsets: UPDATE batches SET next_offset = next_offset + 1 WHERE lane = 0 AND batch_no = 2
+
+journal_offsets: UPDATE lanes SET next_offset = next_offset + 1 WHERE lane = 0
+
+journal_seqs: UPDATE batches SET last_seq = last_seq + 1 WHERE lane = 0 AND batch_no = 2
+
+journal_seqs: UPDATE lanes SET last_seq = last_seq + 1 WHERE lane = 0
+
+journal_epochs: UPDATE batches SET epoch = epoch + 1 WHERE lane = 0 AND batch_no = 2
+
+journal_epochs: UPDATE lanes SET epoch = 0 WHERE lane = 0
+
+journal_stray: UPDATE batches SET batch_id = gen_random_uuid() WHERE lane = 0 AND batch_no = 2
+
+lane_totals: UPDATE lanes SET trades = trades + 1 WHERE lane = 0
+
+lane_totals: UPDATE lanes SET cash_in = cash_in + 1 WHERE lane = 2
+
+lane_totals: UPDATE lanes SET cash_out = cash_out + 1 WHERE lane = 2
+
+lane_totals: ALTER TABLE lanes DROP CONSTRAINT lanes_ledger_sum;
+    UPDATE lanes SET ledger_sum = 3 WHERE lane = 0
+"""
+
+
+@pytest.mark.parametrize(("name", "statements"), faults(SEEN_BY_THE_AUDIT))
+async def test_the_audit_finds(url: str, name: str, statements: str) -> None:
+    await corrupt(url, statements)
+
+    result = await full_audit(books(url), time.monotonic, page_rows=50)
+
+    found = {violation.name: violation for violation in result.violations}
+    assert name in found
+    assert found[name].count >= len(found[name].examples) > 0
+
+
+async def test_a_failed_audit_spoils_the_proof_until_the_next(url: str) -> None:
+    auditor = Auditor(books(url), time.monotonic)
+    await corrupt(url, "UPDATE lanes SET trades = trades + 1 WHERE lane = 0")
+    assert (await auditor.prove()).consistent
+
+    await auditor.audit()
+    spoilt: Proof = await auditor.prove()
+    await corrupt(url, "UPDATE lanes SET trades = trades - 1 WHERE lane = 0")
+    await auditor.audit()
+
+    assert spoilt.last_audit is not None
+    assert (spoilt.last_audit.violations, spoilt.consistent) == (1, False)
+    assert (await auditor.prove()).consistent
+
+
+async def test_an_audit_sees_one_moment(url: str) -> None:
+    reading = books(url)
+    async with reading.snapshot(paged=True) as snapshot:
+        before = await snapshot.totals()
+        await corrupt(url, "UPDATE pockets SET balance = balance + 1 WHERE lane = -1")
+
+        assert await snapshot.totals() == before

@@ -1,0 +1,58 @@
+"""The demo, small: a killed worker and all, it proves itself, and leaves nothing running."""
+
+import json
+
+import psutil
+import pytest
+
+from worker import demo
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(240)]
+
+LINES = [
+    "orders published",
+    "commands answered exactly once",
+    "transfers answered exactly once",
+    "repeats / altered",
+    "gaps in seq",
+    "gaps in market_seq",
+    "trade ledger sum",
+    "cash before / after",
+    "escrow",
+    "positions not summing to 0",
+    "negative balances",
+    "fills: books / topic",
+    "events: journal / topics",
+    "gaps in the journal",
+    "markets settled",
+    "full audit",
+    "orders rejected",
+    "duplicates recognised",
+    "draws",
+    "sweeps deeper than a batch",
+    "workers that committed",
+    "worker killed at work",
+]
+SMALL = demo.Options(
+    orders=1_500,
+    markets=6,
+    accounts=100,
+    partitions=4,
+    sweep=300,
+    # So that the sweep is deeper than a batch.
+    batch_rows=600,
+    json=True,
+)
+
+
+def test_a_small_demo_proves_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(psutil.Process().children(recursive=True))
+
+    code = demo.run(SMALL)
+
+    told = capsys.readouterr()
+    result = json.loads(told.out)
+    assert [line["name"] for line in result["proof"]] == LINES
+    assert [line for line in result["proof"] if not line["ok"]] == [], told.err
+    assert (code, result["pass"]) == (0, True)
+    assert set(psutil.Process().children(recursive=True)) == before

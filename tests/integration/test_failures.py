@@ -1,0 +1,727 @@
+"""What can go wrong between Kafka, the worker and the database, and what must hold after each.
+
+Every test breaks something in the middle of work, waits until every record is answered, and checks
+all invariants. The line to the database runs through a proxy that can be cut at any point.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass
+from itertools import cycle
+from typing import Any
+
+import pytest
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka import TopicPartition as KafkaPartition
+
+from producers.client import Publishable
+from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
+from tests.support.eventually import eventually
+from tests.support.pgproxy import Fault, PgProxy, Trap
+from tests.support.system import Member, System
+from worker import app
+from worker.domain import matching, orders
+from worker.domain.commands import PlaceOrder
+from worker.domain.draft import Draft
+from worker.domain.matching import Taker
+from worker.domain.units import MarketId
+from worker.embedded import EmbeddedKafka
+from worker.errors import ConfigError
+from worker.lane import LaneStatus
+from worker.ports import TopicPartition
+
+pytestmark = pytest.mark.integration
+
+RICH = 10**9
+SMALL_BATCHES = 600
+"""The smallest row budget that a worker takes: some 40 fills, or 198 payments."""
+
+
+@pytest.fixture
+async def system(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> AsyncIterator[System]:
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
+        yield system
+
+
+@pytest.fixture
+async def proxy(database_url: str) -> AsyncIterator[PgProxy]:
+    async with PgProxy.before(database_url) as proxy:
+        yield proxy
+
+
+@pytest.fixture
+async def wide_system(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> AsyncIterator[System]:
+    bootstrap = kafka_server.bootstrap
+    async with System.start(database_url, bootstrap, topic_prefix, partitions=4) as system:
+        yield system
+
+
+# What is going on while something breaks.
+
+
+@dataclass
+class Work:
+    """Commands that must be answered whatever happens, and which batches are meant to suffer."""
+
+    commands: Sequence[Publishable]
+    when: Callable[[bytes], bool] = lambda _: True
+    skip: int = 0
+
+
+async def _trading(system: System) -> Work:
+    """Fifty orders that cross what rests."""
+    market = await _open(system, ["a", "b"])
+    await system.publish(*(sell(market, "a", 2, 40 + n % 10) for n in range(30)))
+    await system.answered()
+    return Work([buy(market, "b", 1, 45 + n % 7) for n in range(50)])
+
+
+async def _sweeping(system: System, makers: int = 120) -> Work:
+    """One order that trades with so many makers that it takes several batches."""
+    names = [f"maker-{n}" for n in range(makers)]
+    market = await _open(system, [*names, "taker"])
+    await system.publish(*(sell(market, name, 1, 40) for name in names))
+    await system.answered()
+    taker = buy(market, "taker", makers, 50, "taker")
+    after = buy(market, "maker-0", 1, 3, "after")
+    return Work([taker, after], when=lambda message: b'"sweep":{' in message, skip=1)
+
+
+async def _settling(system: System, holders: int = 450) -> Work:
+    """A resolution that pays so many holders that it takes several pages."""
+    names = [f"holder-{n}" for n in range(holders)]
+    market = await _open(system, [*names, "house"])
+    await system.publish(sell(market, "house", holders, 30))
+    await system.publish(*(buy(market, name, 1, 30) for name in names))
+    await system.publish(*(buy(market, name, 1, 10) for name in names[:50]))
+    await system.answered()
+    return Work([resolve(market)], when=lambda message: b'"page":"' in message)
+
+
+async def _open(system: System, accounts: Iterable[str], partition: int = 0) -> MarketId:
+    """Open a market and fund its traders; the topics have no order between them."""
+    market = system.market(partition)
+    await system.publish(*(deposit(account, RICH) for account in accounts), open_market(market))
+    await system.answered()
+    return market
+
+
+WORKS: list[Callable[[System], Awaitable[Work]]] = [_trading, _sweeping, _settling]
+
+
+# The line to the database breaks.
+
+
+@pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER])
+async def test_a_line_that_breaks_loses_and_doubles_nothing(
+    system: System, proxy: PgProxy, fault: Fault, work: Callable[[System], Awaitable[Work]]
+) -> None:
+    member = await system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
+    doing = await work(system)
+    trap = proxy.trap(fault, when=doing.when, skip=doing.skip)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    assert trap.sprung == 1
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
+    refused = member.metric("commit_outcomes_total", outcome="Refused")
+    assert refused == (1 if fault is Fault.AFTER else 0)
+
+
+@pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
+async def test_a_statement_that_arrives_late_changes_nothing_any_more(
+    system: System, proxy: PgProxy, work: Callable[[System], Awaitable[Work]]
+) -> None:
+    await system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
+    doing = await work(system)
+    trap = proxy.trap(Fault.LIMBO, when=doing.when, skip=doing.skip)
+
+    await system.publish(*doing.commands)
+    await system.answered()
+    trap.release()
+    await eventually(lambda: trap.outcomes, 10)
+    await system.check_invariants()
+
+    assert trap.outcomes == [b"E"]
+
+
+async def test_a_statement_that_arrives_late_and_first_is_the_batch(
+    system: System, proxy: PgProxy
+) -> None:
+    member = await system.member(database_url=proxy.url)
+    doing = await _trading(system)
+    late, again = proxy.trap(Fault.LIMBO), proxy.trap(Fault.HOLD)
+
+    await system.publish(*doing.commands)
+    await eventually(lambda: again.sprung, 10)
+    late.release()
+    await eventually(lambda: late.outcomes, 10)
+    again.release()
+    await system.check_invariants()
+
+    assert late.outcomes == [b"C"]
+    assert member.metric("commit_outcomes_total", outcome="Refused") == 1
+
+
+async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy: PgProxy) -> None:
+    member = await system.member(database_url=proxy.url, database_timeout_s=1.0)
+    doing = await _trading(system)
+    trap = proxy.trap(Fault.SWALLOW)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    assert trap.outcomes == [b"C"]
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
+
+
+async def test_a_batch_of_unknown_fate_is_halved_the_second_time(
+    system: System, proxy: PgProxy
+) -> None:
+    await system.member(database_url=proxy.url)
+    doing = await _trading(system)
+    proxy.trap(Fault.BEFORE, when=_answers_many, times=2)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    halved = [f["limits"]["commands"] for f in await _facts(system) if "commands" in f["limits"]]
+    assert halved
+
+
+async def test_a_database_that_is_away_for_a_while_is_waited_for(
+    system: System, proxy: PgProxy
+) -> None:
+    member = await system.member(database_url=proxy.url)
+    doing = await _trading(system)
+    loading = asyncio.create_task(system.publish(*doing.commands))
+
+    await proxy.down()
+    await loading
+    await asyncio.sleep(5)
+    backlog = sum(lane.backlog for lane in member.lanes.values())
+    await proxy.up()
+    await system.check_invariants()
+
+    assert backlog
+
+
+# The worker dies.
+
+
+async def test_workers_killed_between_commit_and_publication_lose_nothing(
+    system: System, proxy: PgProxy
+) -> None:
+    """Each worker is in a group of its own: Kafka's word on ownership is only a hint."""
+    first = await system.member()
+    markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
+    await first.stop()
+    loading = asyncio.create_task(system.publish(*_crossing(markets, 3_000)))
+
+    unpublished = 0
+    for number in range(4):
+        worker = await system.process(database_url=proxy.url, group_id=f"{system.prefix}{number}")
+        trap = proxy.trap(Fault.AFTER, skip=number, then=worker.kill)
+        await eventually(lambda trap=trap: trap.sprung, 30)  # type: ignore[misc]
+        await worker.ended()
+        unpublished += await _unpublished(system)
+    await loading
+    await system.member(group_id=f"{system.prefix}last")
+    await system.check_invariants()
+
+    assert unpublished >= 4
+    assert await _repeats(system), "nothing was published twice: the kills came too early"
+
+
+async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
+    survivor, victim = await system.member(), await system.process()
+    markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
+    await eventually(lambda: _lanes_ready(survivor) == 2, 30)
+    await system.publish(*_crossing(markets, 1_000))
+    loading = asyncio.create_task(system.publish(*_crossing(markets, 1_000)))
+
+    victim.kill()
+    await loading
+    await system.check_invariants()
+
+    assert _lanes_ready(survivor) == 4
+
+
+async def test_a_settlement_of_thousands_goes_on_after_a_kill(
+    system: System, proxy: PgProxy
+) -> None:
+    member = await system.member()
+    doing = await _settling(system, holders=2_100)
+    await member.stop()
+    worker = await system.process(
+        database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}victim"
+    )
+    proxy.trap(Fault.AFTER, when=doing.when, skip=4, then=worker.kill)
+
+    await system.publish(*doing.commands)
+    await worker.ended()
+    half_way, paid = await _balances(system), await _value(system, "SELECT count(*) FROM payouts")
+    await system.member(batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}heir")
+    await system.check_invariants()
+
+    assert 0 < paid < 2_100
+    assert half_way == await _balances(system), "an observer saw a half-paid market"
+    (settled,) = await system.events("MARKET_SETTLED")
+    assert settled["holders"] == 2_100
+
+
+async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> None:
+    member = await system.member(batch_rows=SMALL_BATCHES)
+    doing = await _sweeping(system)
+    await member.stop()
+    worker = await system.process(
+        database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}victim"
+    )
+    proxy.trap(Fault.AFTER, when=doing.when, skip=doing.skip, then=worker.kill)
+
+    await system.publish(*doing.commands)
+    await worker.ended()
+    fills = await _value(system, "SELECT count(*) FROM trades")
+    await system.member(batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}heir")
+    await system.check_invariants()
+
+    assert 0 < fills < 120
+    assert len(await system.events("ORDER_FILLED")) == 120
+
+
+# Others are in the way.
+
+
+async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> None:
+    first = await system.member()
+    markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
+    rival = await system.member(group_id=f"{system.prefix}rival")
+
+    for _ in range(20):
+        await system.publish(*_crossing(markets, 100))
+    await system.check_invariants()
+
+    assert first.metric("batches_total")
+    assert rival.metric("batches_total")
+    assert await _value(system, "SELECT max(epoch) FROM lanes") > 2
+
+
+async def test_lanes_that_share_poor_accounts_all_go_on(
+    wide_system: System, proxy: PgProxy
+) -> None:
+    member = await wide_system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
+    hot = [f"h{n}" for n in range(4)]
+    markets = await _quoted(wide_system, hot, 1_100)
+    proxy.latency_s = 0.005
+
+    for turn in range(60):
+        traders = hot[turn % 4 :] + hot[: turn % 4]
+        await wide_system.publish(*_churn(markets, traders, 1), *_churn(markets, hot, 2))
+    await wide_system.check_invariants()
+
+    print("LOST", member.metric("lost_races_total"), member.metric("draws_total"), len(await wide_system.events("ORDER_FILLED")))
+    assert member.metric("lost_races_total") > 10
+    assert member.metric("draws_total") > 20
+
+
+async def test_a_withdrawal_that_lost_its_race_is_gathered(
+    system: System, proxy: PgProxy
+) -> None:
+    member = await system.member(database_url=proxy.url)
+    markets = await _quoted(system, ["hot"], 10_000)
+    trap = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
+
+    await system.publish(withdraw("hot", 7_000))
+    await eventually(lambda: trap.sprung, 10)
+    await system.publish(*_churn(markets[:1], ["hot"], 12))
+    await eventually(lambda: _filled(system, 2), 10)
+    trap.release()
+    await system.check_invariants()
+
+    assert [f for f in await _facts(system) if "gatherings" in f]
+    assert len(await system.events("WITHDRAWN", amount=7_000)) == 1
+    assert member.metric("lost_races_total") == 1
+
+
+async def test_money_that_moves_away_from_a_gathering_is_in_use(
+    system: System, proxy: PgProxy
+) -> None:
+    """What was gathered goes back to the wallet, and the same withdrawal works later."""
+    await system.member(database_url=proxy.url)
+    markets = await _quoted(system, ["hot"], 10_000)
+    await system.publish(*_churn(markets[1:], ["hot"], 9))
+    await system.answered()
+    first = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
+    second = proxy.trap(Fault.HOLD, when=lambda message: b'"gatherings":[' in message, skip=2)
+
+    await system.publish(withdraw("hot", 9_000, "w"))
+    await eventually(lambda: first.sprung, 10)
+    await system.publish(*_churn(markets[:1], ["hot"], 10))
+    await eventually(lambda: _filled(system, 4), 10)
+    first.release()
+    await eventually(lambda: second.sprung, 10)
+    await system.publish(*_churn(markets[:1], ["hot"], 8))
+    await eventually(lambda: _filled(system, 6), 10)
+    second.release()
+    await system.answered()
+    (refused,) = await system.events("TRANSFER_REJECTED")
+    await system.publish(withdraw("hot", 9_000, "w"))
+    await system.check_invariants()
+
+    assert refused["reason"] == "FUNDS_IN_USE"
+    assert len(await system.events("WITHDRAWN", amount=9_000)) == 1
+
+
+async def test_withdrawals_under_constant_contention_are_all_answered(
+    wide_system: System, proxy: PgProxy
+) -> None:
+    await wide_system.member(database_url=proxy.url)
+    hot = [f"h{n}" for n in range(3)]
+    markets = await _quoted(wide_system, hot, 8_000)
+    proxy.latency_s = 0.01
+
+    for turn in range(60):
+        account = hot[turn % 3]
+        await wide_system.publish(
+            *_churn(markets, hot[turn % 3 :] + hot[: turn % 3], 10),
+            withdraw(account, 6_500, f"out-{turn}"),
+            deposit(account, 6_500, f"in-{turn}"),
+        )
+    await wide_system.check_invariants()
+
+    answers = await wide_system.events("WITHDRAWN"), await wide_system.events("TRANSFER_REJECTED")
+    print("GATHERED", len([f for f in await _facts(wide_system) if "gatherings" in f]), list(map(len, answers)), {e["reason"] for e in answers[1]})
+    assert sum(map(len, answers)) == 60
+    assert [f for f in await _facts(wide_system) if "gatherings" in f], "nothing was gathered"
+
+
+# The database refuses.
+
+
+POISONS = {
+    "a constraint": """
+        ALTER TABLE orders ADD CONSTRAINT no_poison CHECK (order_id <> 'poison')""",
+    "an error of data": """
+        ALTER TABLE orders ADD CONSTRAINT no_poison
+        CHECK (1 / (CASE order_id WHEN 'poison' THEN 0 ELSE 1 END) = 1)""",
+}
+
+
+@pytest.mark.parametrize("sql", POISONS.values(), ids=POISONS.keys())
+async def test_what_the_database_refuses_is_found_and_answered(system: System, sql: str) -> None:
+    member = await system.member()
+    market = await _open(system, "ab")
+    await member.stop()
+    await system.database.execute(sql)
+    orders_ = [(buy if n % 2 else sell)(market, "ab"[n % 2], 1, 50) for n in range(300)]
+    orders_[137] = buy(market, "b", 1, 50, "poison")
+    await system.publish(*orders_)
+
+    await system.member()
+    await system.check_invariants()
+
+    (rejected,) = await system.events("ORDER_REJECTED")
+    assert (rejected["order_id"], rejected["reason"]) == ("poison", "INTERNAL_REJECT")
+    assert len(await system.events("ORDER_ACCEPTED")) == 299
+
+
+async def test_a_fill_that_the_database_refuses_parks_its_sweep_and_nothing_else(
+    system: System,
+) -> None:
+    await system.database.execute("ALTER TABLE trades ADD CONSTRAINT odd CHECK (price <> 41)")
+    member = await system.member(batch_rows=SMALL_BATCHES)
+    market = await _open(system, [*(f"m{n}" for n in range(90)), "taker", "late"])
+    other = await _second_market(system)
+    # The refused fill is the last one, so that it stands alone with what follows the sweep.
+    await system.publish(*(sell(market, f"m{n}", 1, 40) for n in range(89)))
+    await system.publish(sell(market, "m89", 1, 41))
+    await system.answered()
+
+    await system.publish(
+        buy(market, "taker", 90, 45, "taker"),
+        sell(other, "m0", 1, 50),
+        buy(other, "m1", 1, 50),
+        buy(market, "late", 1, 45),
+    )
+    await system.check_invariants()
+
+    filled = await system.events("ORDER_FILLED")
+    assert sum(event["market_id"] == market for event in filled) == 89
+    assert sum(event["market_id"] == other for event in filled) == 1
+    (rejected,) = await system.events("ORDER_REJECTED")
+    assert (rejected["account_id"], rejected["reason"]) == ("late", "MARKET_HALTED")
+    assert member.metric("alarms_total", alarm="continuation_parked") == 1
+
+
+async def test_a_payment_that_the_database_refuses_parks_its_settlement_and_nothing_else(
+    system: System,
+) -> None:
+    await system.database.execute(
+        "ALTER TABLE payouts ADD CONSTRAINT odd CHECK (quantity <> 2)",
+    )
+    member = await system.member(batch_rows=SMALL_BATCHES)
+    names = [f"holder-{n}" for n in range(250)]
+    market = await _open(system, [*names, "house"])
+    other = await _second_market(system)
+    await system.publish(sell(market, "house", 251, 30))
+    await system.publish(*(buy(market, n, 1 + (n == names[77]), 30) for n in names))
+    await system.answered()
+
+    await system.publish(resolve(market), sell(other, "house", 1, 50), buy(other, names[0], 1, 50))
+    await system.check_invariants()
+
+    assert member.metric("alarms_total", alarm="continuation_parked") == 1
+    assert len(await system.events("ORDER_FILLED", market_id=other)) == 1
+    assert not await system.events("MARKET_SETTLED")
+    assert await _value(system, "SELECT status FROM markets WHERE market_id = $1", market) == 3
+
+
+# Our own rules break.
+
+
+async def test_a_bug_in_the_rules_halts_its_market_and_nothing_else(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = await system.member()
+    market, other = await _open(system, "ab"), await _second_market(system)
+    await system.publish(sell(market, "a", 5, 50, "rests"))
+    await system.answered()
+    monkeypatch.setattr(orders, "match", _breaking(market))
+
+    await system.publish(
+        buy(other, "a", 1, 50),
+        buy(market, "b", 1, 50, "breaks"),
+        buy(market, "b", 1, 50, "late"),
+        sell(other, "b", 1, 50),
+        cancel(market, "a", "rests"),
+        resolve(market),
+    )
+    await system.answered()
+    monkeypatch.undo()
+    await system.check_invariants()
+
+    rejected = {e["order_id"]: e["reason"] for e in await system.events("ORDER_REJECTED")}
+    assert rejected == {"breaks": "INTERNAL_REJECT", "late": "MARKET_HALTED"}
+    assert len(await system.events("ORDER_FILLED", market_id=other)) == 1
+    assert len(await system.events("ORDER_CANCELLED", reason="REQUESTED")) == 1
+    assert await system.events("MARKET_SETTLED", market_id=market)
+    assert member.metric("alarms_total", alarm="rules_broken") == 1
+
+
+async def test_a_bug_in_a_sweep_parks_it_and_halts_its_market(
+    system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    member = await system.member(batch_rows=SMALL_BATCHES)
+    doing = await _sweeping(system)
+    market = system.market(0)
+    monkeypatch.setattr(matching, "_fill", _breaking_at("maker-100", matching._fill))
+
+    await system.publish(*doing.commands, cancel(market, "taker", "taker"), resolve(market))
+    await system.answered()
+    monkeypatch.undo()
+    await system.check_invariants()
+
+    fills = len(await system.events("ORDER_FILLED"))
+    (cancelled,) = await system.events("ORDER_CANCELLED", order_id="taker")
+    assert 0 < fills <= 100
+    assert cancelled["cancelled_quantity"] == 120 - fills
+    (rejected,) = await system.events("ORDER_REJECTED")
+    assert (rejected["order_id"], rejected["reason"]) == ("after", "MARKET_HALTED")
+    assert await system.events("MARKET_SETTLED")
+    assert member.metric("alarms_total", alarm="continuation_parked") == 1
+
+
+# The input is not what it was.
+
+
+async def test_a_truncated_topic_halts_its_lane_and_no_other(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    market, other = await _trade_and_stop(system)
+    await system.publish(*(buy(market, "a", 1, 10) for _ in range(20)))
+    await _truncate(system, kafka_server, partition=0, before=20)
+
+    member = await system.member()
+    await system.publish(buy(other, "a", 1, 10, "goes-on"))
+
+    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
+    await _expect_halted(system, member, "truncated")
+
+
+async def test_a_recreated_topic_halts_its_lanes(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    market, other = await _trade_and_stop(system)
+    await _recreate(system, kafka_server)
+    await system.publish(*(buy(market, "a", 1, 10) for _ in range(40)), buy(other, "a", 1, 10))
+
+    member = await system.member()
+
+    await _expect_halted(system, member, "recreated")
+    lane = member.lanes[TopicPartition(system.settings.orders_topic, 1)]
+    await eventually(lambda: lane.status is LaneStatus.HALTED, 20)
+    assert "recreated" in lane.reason
+
+
+async def test_too_few_output_partitions_are_refused_at_the_start(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    small = f"{system.prefix}small"
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    await admin.create_topics([NewTopic(small, 1, 1)])
+    await admin.close()
+
+    with pytest.raises(ConfigError, match="needs the 2 partitions"):
+        await eventually(lambda: _found(system, small), 10)
+
+
+# In few words.
+
+
+def _answers_many(message: bytes) -> bool:
+    return message.count(b'"order_key"') > 3
+
+
+def _lanes_ready(member: Member) -> int:
+    return sum(lane.status is LaneStatus.READY for lane in member.lanes.values())
+
+
+async def _second_market(system: System) -> MarketId:
+    """Open another market in the same lane."""
+    name = system.market(0, "second")
+    await system.publish(open_market(name))
+    await system.answered()
+    return name
+
+
+async def _quoted(system: System, traders: Iterable[str], amount: int) -> list[MarketId]:
+    """Open a market of payout 1,000 in every lane where anyone may buy at 501 and sell at 499."""
+    markets = [system.market(partition) for partition in range(system.partitions)]
+    await system.publish(*(deposit(name, RICH) for name in ("house", "bank")))
+    await system.publish(*(deposit(trader, amount) for trader in traders))
+    await system.publish(*(open_market(market, 1_000) for market in markets))
+    await system.answered()
+    await system.publish(*(sell(market, "house", 100_000, 501) for market in markets))
+    await system.publish(*(buy(market, "bank", 100_000, 499) for market in markets))
+    await system.answered()
+    return markets
+
+
+async def _filled(system: System, times: int) -> bool:
+    return len(await system.events("ORDER_FILLED")) >= times
+
+
+def _churn(markets: Sequence[MarketId], traders: Sequence[str], quantity: int) -> list[PlaceOrder]:
+    """Let each trader buy and sell at once in one of the lanes, which draws his money there."""
+    found = []
+    for market, trader in zip(markets, cycle(traders), strict=False):
+        found += [buy(market, trader, quantity, 501), sell(market, trader, quantity, 499)]
+    return found
+
+
+def _crossing(markets: Sequence[MarketId], orders: int) -> list[PlaceOrder]:
+    """Let rich accounts trade with each other in turn."""
+    half = range(orders // 2)
+    pairs = ((sell(m, "a", 1, 50), buy(m, "b", 1, 50)) for _, m in zip(half, cycle(markets)))
+    return [order for pair in pairs for order in pair]
+
+
+def _breaking(market_id: MarketId) -> Callable[[Draft, Taker], None]:
+    def match(draft: Draft, taker: Taker) -> None:
+        assert taker.market.market_id != market_id, "broken on purpose"
+        matching.match(draft, taker)
+
+    return match
+
+
+def _breaking_at(account: str, fill: Callable[..., None]) -> Callable[..., None]:
+    def broken(draft: Draft, book: Any, taker: Taker, maker: Any, quantity: Any) -> None:
+        assert maker.account_id != account, "broken on purpose"
+        fill(draft, book, taker, maker, quantity)
+
+    return broken
+
+
+async def _value(system: System, sql: str, *arguments: object) -> Any:
+    return await system.database.fetchval(sql, *arguments)
+
+
+async def _facts(system: System) -> list[dict[str, Any]]:
+    rows = await system.database.fetch("SELECT facts FROM batches ORDER BY lane, batch_no")
+    return [json.loads(row["facts"]) for row in rows]
+
+
+async def _balances(system: System) -> list[tuple[Any, ...]]:
+    rows = await system.database.fetch("SELECT account, balance FROM balances ORDER BY 1")
+    return [tuple(row) for row in rows]
+
+
+async def _unpublished(system: System) -> bool:
+    """Whether something is committed that is not in the topics."""
+    await system.log.read()
+    committed = await _value(system, "SELECT sum(last_seq) FROM lanes")
+    return committed > len(await system.events())
+
+
+async def _repeats(system: System) -> int:
+    await system.log.read()
+    outputs = (system.settings.events_topic, system.settings.transfer_events_topic)
+    records = sum(len(r) for p, r in system.log.records.items() if p.topic in outputs)
+    return records - len(await system.events())
+
+
+async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
+    member = await system.member()
+    market, other = await _open(system, "ab"), await _open(system, "ab", 1)
+    await system.publish(*(sell(name, "b", 1, 50) for name in (market, other) for _ in range(5)))
+    await system.check_invariants()
+    await member.stop()
+    return market, other
+
+
+async def _expect_halted(system: System, member: Member, reason: str) -> None:
+    lane = member.lanes[TopicPartition(system.settings.orders_topic, 0)]
+    await eventually(lambda: lane.status is LaneStatus.HALTED, 20)
+    assert reason in lane.reason
+    assert member.metric("alarms_total", alarm="lane_halted")
+    system.raise_failures()
+
+
+async def _truncate(
+    system: System, kafka_server: EmbeddedKafka, *, partition: int, before: int
+) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    where = KafkaPartition(system.settings.orders_topic, partition)
+    await admin.delete_records({where: RecordsToDelete(before)})
+    await admin.close()
+
+
+async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
+    topic = system.settings.orders_topic
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    await admin.delete_topics([topic])
+    configs = {"message.timestamp.type": "LogAppendTime"}
+
+    async def created() -> bool:
+        answer = await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
+        return answer.topic_errors[0][1] == 0
+
+    await eventually(created, 10)
+    await admin.close()
+
+
+async def _found(system: System, events_topic: str) -> bool:
+    settings = system.settings.model_copy(update={"events_topic": events_topic})
+    broker = app.make_broker(settings)
+    await app.find_streams(settings, broker)
+    return False

@@ -1,0 +1,501 @@
+"""`PostgresStore` on a real server: pages, lost connections, lost races, migrations, streams."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import asyncpg
+import pytest
+
+from tests.support.books import (
+    ORDER_LANES,
+    ORDERS,
+    TIMEOUT_S,
+    TRANSFER_LANES,
+    TRANSFERS,
+    Books,
+    Desk,
+    account_key,
+    altered,
+    buy,
+    cancel,
+    deposit,
+    market_at,
+    market_key,
+    open_market,
+    opened,
+    orders_home,
+    sell,
+)
+from tests.support.eventually import eventually
+from tests.support.pgproxy import Fault, PgProxy
+from worker.adapters.postgres import migrate as migrations_module
+from worker.adapters.postgres import statements, store
+from worker.adapters.postgres.connect import LANE_SETTINGS, connect
+from worker.adapters.postgres.migrate import Migration, migrate, migrations
+from worker.adapters.postgres.store import PostgresStore
+from worker.domain.state import Lack
+from worker.domain.units import WALLET, AccountId
+from worker.embedded import EmbeddedPostgres
+from worker.errors import (
+    ConfigError,
+    Conflict,
+    OutcomeUnknown,
+    ParityError,
+    Poison,
+    Refused,
+    Unavailable,
+)
+from worker.ports import Statement
+
+pytestmark = pytest.mark.integration
+
+MARKET, FAR = market_at(0, "near"), market_at(1, "far")
+WAIT_S = 10.0
+NOBODY = "postgresql://postgres@127.0.0.1:1/postgres"
+
+
+@pytest.fixture
+async def books(database_url: str) -> AsyncIterator[Books]:
+    async with opened(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Locks are waited for, so that a test decides when a wait ends."""
+    monkeypatch.setitem(LANE_SETTINGS, "lock_timeout", "60s")
+
+
+patient = pytest.mark.usefixtures("patient_locks")
+
+
+async def _desk(books: Books) -> Desk:
+    """Ann's and Ben's cash lies in their wallets; Ben offers 10 at 50 in a market of lane 0."""
+    await (await books.transfers()).run(*[deposit(name, 10_000, "1") for name in ("ann", "ben")])
+    desk = await books.orders(0)
+    await desk.run(open_market(MARKET), sell(MARKET, "ben", 10, 50, "offer"))
+    return desk
+
+
+async def _trade(desk: Desk) -> Statement:
+    """Return a batch in which Ann and Ben draw from their wallets."""
+    return await desk.prepared(buy(MARKET, "ann", 10, 50, "bid"))
+
+
+# Loading, in pages.
+
+
+@pytest.mark.parametrize("rows", [1, 2, 3, 5])
+async def test_a_lane_loaded_in_pages_is_loaded_whole(
+    books: Books, monkeypatch: pytest.MonkeyPatch, rows: int
+) -> None:
+    desk = await _desk(books)
+    names = [market_at(0, f"m{n}") for n in range(4)]
+    await desk.run(*[open_market(name) for name in names])
+    await desk.run(*[sell(name, "ben", 1, 40 + n) for n in range(4) for name in names[:3]])
+    whole = await desk.store.markets(desk.home.lane), await desk.store.open_orders(desk.home.lane)
+    monkeypatch.setattr(store, "LOAD_ROWS", rows)
+    paged = await desk.store.markets(desk.home.lane), await desk.store.open_orders(desk.home.lane)
+    assert paged == whole
+    assert [len(found) for found in paged] == [5, 13]
+    assert [order.seq for _, order in paged[1]] == sorted(order.seq for _, order in paged[1])
+
+
+# Connections.
+
+
+async def test_a_store_connects_when_it_is_first_asked(books: Books) -> None:
+    await PostgresStore(NOBODY, timeout_s=1).close()
+    assert (await books.store().standing(orders_home(0).lane, 0)).epoch == 0
+
+
+async def test_nobody_listening_is_unavailable() -> None:
+    with pytest.raises(Unavailable):
+        await PostgresStore(NOBODY, timeout_s=1).take_over(ORDERS, 0, "me")
+
+
+async def test_a_database_that_is_not_there_is_unavailable(database_url: str) -> None:
+    with pytest.raises(Unavailable) as caught:
+        await PostgresStore(f"{database_url}x", timeout_s=5).take_over(ORDERS, 0, "me")
+    assert caught.value.sqlstate == "3D000"
+
+
+async def test_an_address_that_is_none_is_the_operators_to_correct() -> None:
+    with pytest.raises(ConfigError, match="PARITY_DATABASE_URL"):
+        await PostgresStore("mysql://somewhere", timeout_s=1).take_over(ORDERS, 0, "me")
+
+
+async def test_a_weaker_isolation_is_not_accepted(database_url: str) -> None:
+    weaker = LANE_SETTINGS | {"default_transaction_isolation": "read committed"}
+    with pytest.raises(ConfigError, match="repeatable read"):
+        await connect(database_url, weaker, timeout_s=5)
+
+
+async def test_a_lane_has_its_settings(database_url: str) -> None:
+    connection = await connect(database_url, LANE_SETTINGS, timeout_s=5)
+    found = {name: await connection.fetchval(f"SHOW {name}") for name in LANE_SETTINGS}
+    await connection.close()
+    assert found == LANE_SETTINGS
+
+
+async def test_a_connection_lost_while_idle_is_made_again(books: Books) -> None:
+    desk = await _desk(books)
+    await _terminate_others(books)
+    connection = _connection(desk)
+    await eventually(connection.is_closed, WAIT_S)
+    await desk.run(cancel(MARKET, "ben", "offer"))
+    assert _connection(desk) is not connection
+
+
+@patient
+async def test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown(books: Books) -> None:
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
+        commit = asyncio.create_task(desk.store.commit(statement))
+        await _blocked(books, 1)
+        await _terminate_others(books)
+        with pytest.raises(OutcomeUnknown) as caught:
+            await commit
+    assert caught.value.sqlstate in ("57P01", "08003")
+    await _is_committed_next(desk, statement)
+
+
+async def test_a_commit_whose_answer_was_lost_is_found_by_its_plan(books: Books) -> None:
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    async with PgProxy.before(books.url) as proxy:
+        proxy.trap(Fault.AFTER)
+        behind = PostgresStore(proxy.url, timeout_s=TIMEOUT_S)
+        with pytest.raises(OutcomeUnknown):
+            await behind.commit(statement)
+        with pytest.raises(Refused):
+            await behind.commit(statement)
+        standing = await behind.standing(statement.lane, statement.batch_no)
+        await behind.close()
+    assert (standing.batch_no, standing.plan_hash) == (statement.batch_no, statement.plan_hash)
+
+
+@patient
+async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown(
+    books: Books,
+) -> None:
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    impatient = PostgresStore(books.url, timeout_s=0.3)
+    async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
+        with pytest.raises(OutcomeUnknown):
+            await impatient.commit(statement)
+    await impatient.close()
+    await _is_committed_once(desk, statement)
+
+
+@patient
+async def test_a_commit_that_is_cancelled_takes_its_connection_along(books: Books) -> None:
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
+        commit = asyncio.create_task(desk.store.commit(statement))
+        await _blocked(books, 1)
+        commit.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await commit
+    assert isinstance(desk.store, PostgresStore)
+    assert desk.store._connection is None
+    await _is_committed_once(desk, statement)
+
+
+@patient
+async def test_a_server_that_is_killed_loses_nothing_and_is_found_again() -> None:
+    with EmbeddedPostgres.start() as server:
+        async with opened(server.url) as books:
+            desk = await _desk(books)
+            statement = await _trade(desk)
+            async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
+                commit = asyncio.create_task(desk.store.commit(statement))
+                await _blocked(books, 1)
+                await asyncio.to_thread(server.kill)
+                with pytest.raises(OutcomeUnknown):
+                    await commit
+            with pytest.raises(Unavailable):
+                await desk.store.commit(statement)
+            await asyncio.to_thread(server.restart)
+            await _is_committed_next(desk, statement)
+
+
+async def test_a_server_that_only_reads_is_no_verdict_on_the_batch(books: Books) -> None:
+    """A standby after a failover: another connection may reach the primary."""
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    await desk.store.close()
+    name = await books.value("SELECT current_database()")
+    await books.connection.execute(
+        f'ALTER DATABASE "{name}" SET default_transaction_read_only = on'
+    )
+    with pytest.raises(OutcomeUnknown) as caught:
+        await desk.store.commit(statement)
+    assert caught.value.sqlstate == "25006"
+    await books.connection.execute("SET default_transaction_read_only = off")
+    await books.connection.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+    await _is_committed_next(desk, statement)
+
+
+async def test_a_batch_that_cannot_be_read_is_poison_and_the_connection_stays(
+    books: Books,
+) -> None:
+    desk = await _desk(books)
+    connection = _connection(desk)
+    statement = altered(await _trade(desk), "trades", lambda rows: rows[0].update(price="x"))
+    with pytest.raises(Poison):
+        await desk.store.commit(statement)
+    assert _connection(desk) is connection
+
+
+async def test_a_table_that_grows_a_column_stops_nobody(books: Books) -> None:
+    desk = await _desk(books)
+    for table in ("orders", "markets", "pockets", "lanes"):
+        await books.connection.execute(f"ALTER TABLE {table} ADD COLUMN note text")
+    await desk.run(buy(MARKET, "ann", 10, 50))
+    assert await desk.store.markets(desk.home.lane)
+
+
+# Lost races.
+
+
+async def test_a_lock_that_is_not_let_go_in_time_is_a_lost_race(books: Books) -> None:
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
+        with pytest.raises(Conflict) as caught:
+            await desk.store.commit(statement)
+    assert caught.value.sqlstate == "55P03"
+    await _is_committed_next(desk, statement)
+
+
+@patient
+async def test_of_two_lanes_that_draw_from_one_wallet_the_second_loses_a_race(books: Books) -> None:
+    near = await _desk(books)
+    far = await books.orders(1)
+    await far.run(open_market(FAR), sell(FAR, "ben", 10, 50))
+    first, second = await far.prepared(buy(FAR, "ann", 10, 50)), await _trade(near)
+    row = "SELECT 1 FROM markets WHERE market = $1 FOR UPDATE"
+    async with _held(books, row, market_key(FAR)):
+        winner = asyncio.create_task(far.store.commit(first))
+        await _blocked(books, 1)
+        loser = asyncio.create_task(near.store.commit(second))
+        await _blocked(books, 2)
+    await winner
+    with pytest.raises(Conflict) as caught:
+        await loser
+    assert caught.value.sqlstate == "40001"
+    await _is_committed_next(near, second)
+    wallet = (await near.store.read(near.home, Lack(accounts={AccountId("ann")}))).accounts
+    assert (wallet[AccountId("ann")] or {})[WALLET] == 10_000 - 2 * 2_500
+
+
+@patient
+async def test_two_lanes_that_wait_for_each_other_are_parted(books: Books) -> None:
+    """Pockets are locked in one order by all; a deadlock needs a row out of that order."""
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    pocket = "SELECT 1 FROM pockets WHERE account = $1 FOR UPDATE"
+    ann, ben = sorted([account_key("ann"), account_key("ben")])
+    async with _held(books, pocket, ben) as other:
+        commit = asyncio.create_task(desk.store.commit(statement))
+        await _blocked(books, 1)
+        outcomes = await asyncio.gather(commit, other.execute(pocket, ann), return_exceptions=True)
+    lost = [error for error in outcomes if isinstance(error, Exception)]
+    assert [getattr(error, "sqlstate", "") for error in lost] == ["40P01"]
+    assert isinstance(lost[0], Conflict | asyncpg.DeadlockDetectedError)
+
+
+# Migrations.
+
+
+async def test_migrations_run_in_order_and_once(database_url: str) -> None:
+    names = [migration.name for migration in migrations()]
+    assert await migrate(database_url, timeout_s=TIMEOUT_S) == names
+    assert await migrate(database_url, timeout_s=TIMEOUT_S) == []
+
+
+@pytest.mark.parametrize("recorded", [True, False])
+@pytest.mark.parametrize("applied", [0, 1, 6, 7, 14, 15])
+async def test_migrations_go_on_where_they_were_interrupted(
+    database_url: str, monkeypatch: pytest.MonkeyPatch, applied: int, recorded: bool
+) -> None:
+    every = list(migrations())
+    monkeypatch.setattr(migrations_module, "migrations", lambda: every[:applied])
+    await migrate(database_url, timeout_s=TIMEOUT_S)
+    if applied and not recorded:
+        await _execute(database_url, "DELETE FROM migrations WHERE number = $1", applied)
+    monkeypatch.undo()
+    done = await migrate(database_url, timeout_s=TIMEOUT_S)
+    left = applied if recorded or not applied else applied - 1
+    assert done == [migration.name for migration in every[left:]]
+    async with opened(database_url) as books:
+        await _desk(books)
+
+
+async def test_a_migration_that_fails_stops_those_after_it(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    every = list(migrations())
+    broken = [*every[:5], replace(every[5], sql="CREATE TABLE markets (oops"), *every[6:]]
+    monkeypatch.setattr(migrations_module, "migrations", lambda: broken)
+    with pytest.raises(Poison):
+        await migrate(database_url, timeout_s=TIMEOUT_S)
+    monkeypatch.undo()
+    assert len(await migrate(database_url, timeout_s=TIMEOUT_S)) == len(every) - 5
+
+
+async def test_a_file_that_changed_after_it_was_applied_is_refused(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await migrate(database_url, timeout_s=TIMEOUT_S)
+    changed = [replace(m, sql=m.sql + "-- 2") if m.number == 5 else m for m in migrations()]
+    monkeypatch.setattr(migrations_module, "migrations", lambda: changed)
+    with pytest.raises(ParityError, match=r"0005_pockets\.sql was changed"):
+        await migrate(database_url, timeout_s=TIMEOUT_S)
+
+
+async def test_workers_that_migrate_at_once_all_find_the_whole_schema(database_url: str) -> None:
+    await asyncio.gather(*[migrate(database_url, timeout_s=TIMEOUT_S) for _ in range(4)])
+    connection = await asyncpg.connect(database_url)
+    found = await connection.fetch("SELECT number, checksum FROM migrations ORDER BY number")
+    await connection.close()
+    assert [tuple(row) for row in found] == [(m.number, m.checksum) for m in migrations()]
+    async with opened(database_url) as books:
+        await _desk(books)
+
+
+def test_a_checksum_is_of_the_file_as_it_is() -> None:
+    one = Migration(1, "0001_a.sql", "SELECT 1")
+    assert one.checksum != replace(one, sql="SELECT 1 ").checksum
+
+
+# Streams.
+
+
+async def test_streams_are_numbered_one_after_the_other(books: Books) -> None:
+    await _register(books.url, "orders-2", 3)
+    found = await books.rows("SELECT stream, first_lane FROM streams ORDER BY first_lane")
+    assert found == [(ORDERS, 0), (TRANSFERS, ORDER_LANES), ("orders-2", 3)]
+    lanes = await books.rows("SELECT lane, stream, partition FROM lanes WHERE lane >= 3 ORDER BY 1")
+    assert lanes == [(3 + n, "orders-2", n) for n in range(3)]
+    assert TRANSFER_LANES == 1
+
+
+async def test_a_stream_is_registered_once(books: Books) -> None:
+    before = await books.dump()
+    with pytest.raises(asyncpg.UniqueViolationError) as caught:
+        await _register(books.url, ORDERS, 5)
+    assert caught.value.constraint_name == "streams_pkey"
+    assert await books.dump() == before
+
+
+async def test_streams_registered_at_once_never_share_a_lane(books: Books) -> None:
+    names = [f"orders-{n}" for n in range(2, 8)]
+    waiting = set(names)
+    while waiting:
+        tried = sorted(waiting)
+        outcomes = await asyncio.gather(
+            *[_register(books.url, name, 4) for name in tried], return_exceptions=True
+        )
+        lost = {n for n, outcome in zip(tried, outcomes, strict=True) if outcome is not None}
+        assert len(lost) < len(waiting), outcomes
+        waiting = lost
+    lanes = await books.rows("SELECT lane FROM lanes ORDER BY lane")
+    assert lanes == [(lane,) for lane in range(3 + 4 * len(names))]
+    spans = await books.rows("SELECT first_lane, partitions FROM streams ORDER BY first_lane")
+    assert [first for first, _ in spans] == [0, 2, *range(3, 3 + 4 * len(names), 4)]
+
+
+async def _register(url: str, stream: str, partitions: int) -> None:
+    connection = await connect(url, LANE_SETTINGS, timeout_s=TIMEOUT_S)
+    try:
+        await connection.execute(
+            statements.REGISTER_STREAM, stream, f"t.{stream}", "ORDERS", partitions
+        )
+    finally:
+        connection.terminate()
+
+
+# Helpers.
+
+
+def _connection(desk: Desk) -> "asyncpg.Connection[asyncpg.Record]":
+    assert isinstance(desk.store, PostgresStore)
+    assert desk.store._connection is not None
+    return desk.store._connection
+
+
+@asynccontextmanager
+async def _held(
+    books: Books, sql: str, *arguments: object
+) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
+    """Hold the rows that ``sql`` locks until the block ends."""
+    connection = await asyncpg.connect(books.url)
+    try:
+        await connection.execute("BEGIN")
+        await connection.execute(sql, *arguments)
+        yield connection
+    finally:
+        connection.terminate()
+
+
+async def _blocked(books: Books, count: int) -> None:
+    sql = """SELECT count(*) FROM pg_stat_activity
+              WHERE datname = current_database() AND wait_event_type = 'Lock'"""
+
+    async def waiting() -> bool:
+        return bool(await books.value(sql) == count)
+
+    await eventually(waiting, WAIT_S)
+
+
+async def _terminate_others(books: Books) -> None:
+    await books.connection.execute("""
+        SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+         WHERE datname = current_database() AND application_name = 'parity'""")
+
+
+async def _is_committed_next(desk: Desk, statement: Statement) -> None:
+    """The lane stands before the batch; the same statement commits it, and it is found there."""
+    before = await desk.store.standing(statement.lane, statement.batch_no)
+    assert (before.batch_no, before.plan_hash) == (statement.batch_no - 1, None)
+    assert await _sent_until_it_is_answered(desk, statement) == "committed"
+    await _is_found(desk, statement)
+
+
+async def _is_committed_once(desk: Desk, statement: Statement) -> None:
+    """What was given up may still be in flight: it wins, or the same statement sent again."""
+    await _sent_until_it_is_answered(desk, statement)
+    await _is_found(desk, statement)
+
+
+async def _is_found(desk: Desk, statement: Statement) -> None:
+    after = await desk.store.standing(statement.lane, statement.batch_no)
+    assert (after.batch_no, after.plan_hash) == (statement.batch_no, statement.plan_hash)
+
+
+async def _sent_until_it_is_answered(desk: Desk, statement: Statement) -> str:
+    """A connection that was cut off keeps its locks until the server has noticed."""
+
+    async def answer() -> str:
+        try:
+            await desk.store.commit(statement)
+        except Conflict:
+            return ""
+        except Refused:
+            return "refused"
+        return "committed"
+
+    return await eventually(answer, WAIT_S)
+
+
+async def _execute(url: str, sql: str, *arguments: object) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql, *arguments)
+    await connection.close()

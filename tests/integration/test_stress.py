@@ -1,0 +1,50 @@
+"""The stress test, with servers and workers of its own, and without a worker."""
+
+import re
+
+import psutil
+import pytest
+
+from tests.conftest import PostgresServer
+from worker import stress
+from worker.embedded import EmbeddedKafka
+
+pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+
+
+def test_the_books_stand_under_conflicting_orders(capsys: pytest.CaptureFixture[str]) -> None:
+    before = set(psutil.Process().children(recursive=True))
+
+    code = stress.run(stress.Options(orders=216, markets=3, embedded=True))
+
+    told = capsys.readouterr()
+    cash = re.search(r"before/after: (\d+) /", told.out)
+    assert cash is not None, told.err
+    assert told.out.splitlines() == [
+        "=== consistency proof ===",
+        "orders fired: 216",
+        "trade ledger sum: 0 (must be 0)",
+        f"cash before/after: {cash[1]} / {cash[1]} (must be equal)",
+        "negative balances: 0 (must be 0)",
+        "PASS",
+    ]
+    assert int(cash[1]) > 0
+    assert code == 0
+    assert set(psutil.Process().children(recursive=True)) == before
+
+
+def test_without_topics_it_says_what_to_do(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    postgres_server: PostgresServer,
+    kafka_server: EmbeddedKafka,
+) -> None:
+    monkeypatch.setenv("PARITY_DATABASE_URL", postgres_server.url)
+    monkeypatch.setenv("PARITY_BOOTSTRAP_SERVERS", kafka_server.bootstrap)
+    monkeypatch.setenv("PARITY_ORDERS_TOPIC", "nobody.made.this")
+
+    assert stress.run() == 2
+
+    told = capsys.readouterr()
+    assert told.out == ""
+    assert "nobody.made.this" in told.err

@@ -1,0 +1,263 @@
+"""Between a worker and PostgreSQL: breaks the line at a chosen point of a chosen statement.
+
+It reads message boundaries of the protocol, so that a test can say: the statement that inserts into
+``batches`` never arrived, arrived in half, was committed and its reply was lost, or arrives only
+when the worker has long tried again. Everything else passes unchanged.
+"""
+
+import asyncio
+import contextlib
+import struct
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Final, Self
+from urllib.parse import urlsplit, urlunsplit
+
+BATCH: Final = b"INSERT INTO batches"
+_ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
+_LENGTH: Final = struct.Struct("!I")
+
+
+class Fault(StrEnum):
+    """What becomes of a batch statement."""
+
+    BEFORE = "the line breaks before it arrives"
+    MIDDLE = "the line breaks when half of it has arrived"
+    AFTER = "it is committed, the line breaks before the reply"
+    LIMBO = "the line breaks, and it arrives when the trap is released"
+    SWALLOW = "it is committed, the reply is lost, the line stays"
+    HOLD = "it waits until the trap is released"
+    WATCH = "nothing: it is committed and answered"
+
+
+@dataclass(eq=False)
+class Trap:
+    """Springs ``times`` times, on batch statements that ``when`` knows, after ``skip`` of them."""
+
+    fault: Fault
+    when: Callable[[bytes], bool]
+    skip: int
+    times: int
+    then: Callable[[], None]
+    sprung: int = 0
+    released: asyncio.Event = field(default_factory=asyncio.Event)
+    outcomes: list[bytes] = field(default_factory=list)
+    """For each that reached the server: C committed, E refused."""
+
+    def release(self) -> None:
+        self.released.set()
+
+    def springs(self, message: bytes) -> bool:
+        if self.sprung >= self.times or not self.when(message):
+            return False
+        if self.skip:
+            self.skip -= 1
+            return False
+        self.sprung += 1
+        return True
+
+
+class PgProxy:
+    """Listens at ``url``. Traps are tried in the order in which they were set."""
+
+    def __init__(self, url: str) -> None:
+        parts = urlsplit(url)
+        self._parts = parts
+        self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
+        self._server: asyncio.Server | None = None
+        self._port = 0
+        self._links: set[asyncio.Task[None]] = set()
+        self.traps: list[Trap] = []
+        self.latency_s = 0.0
+        self.batches = 0
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str) -> AsyncIterator[Self]:
+        proxy = cls(url)
+        await proxy.up()
+        try:
+            yield proxy
+        finally:
+            await proxy.down()
+
+    @property
+    def url(self) -> str:
+        user = f"{self._parts.username}@" if self._parts.username else ""
+        return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{self._port}"))
+
+    def trap(
+        self,
+        fault: Fault,
+        *,
+        when: Callable[[bytes], bool] = lambda _: True,
+        skip: int = 0,
+        times: int = 1,
+        then: Callable[[], None] = lambda: None,
+    ) -> Trap:
+        """Set a trap for batch statements. ``when`` sees the Bind message, parameters in clear."""
+        trap = Trap(fault, when, skip, times, then)
+        self.traps.append(trap)
+        return trap
+
+    async def up(self) -> None:
+        """Listen, at the same port as before."""
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
+        self._port = self._server.sockets[0].getsockname()[1]
+
+    async def down(self) -> None:
+        """Break every line and refuse new ones."""
+        if self._server is not None:
+            self._server.close()
+        for link in self._links:
+            link.cancel()
+        if self._links:
+            await asyncio.wait(self._links)
+        self._server = None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        try:
+            link = _Link(self, reader, writer)
+            await link.run(*await asyncio.open_connection(*self._target))
+        except (OSError, asyncio.IncompleteReadError, _BrokenError, asyncio.CancelledError):
+            pass
+        finally:
+            self._links.discard(task)
+            writer.transport.abort()
+
+
+class _BrokenError(Exception):
+    """The line is cut on purpose."""
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(
+        self, proxy: PgProxy, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._proxy = proxy
+        self._from_client, self._to_client = reader, writer
+        self._texts: dict[bytes, bytes] = {}
+        self._awaited: list[Trap | None] = []
+        """Of each statement under way: the trap that sprang on it."""
+        self._reply: list[bytes] = []
+
+    async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._from_server, self._to_server = reader, writer
+        ways = {asyncio.create_task(self._up()), asyncio.create_task(self._down())}
+        try:
+            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+            for way in done:
+                way.result()
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.wait(ways)
+            for way in ways:
+                _ = way.cancelled() or way.exception()
+            writer.transport.abort()
+
+    async def _up(self) -> None:
+        """Pass on what the client says."""
+        while True:
+            body = await self._body(self._from_client)
+            if _LENGTH.unpack(body[4:8])[0] not in _ENCRYPTION_REQUESTS:
+                break
+            self._to_client.write(b"N")
+        self._to_server.write(body)
+        while True:
+            kind = await self._from_client.readexactly(1)
+            message = kind + await self._body(self._from_client)
+            if kind == b"P":
+                name, text, _ = message[5:].split(b"\0", 2)
+                self._texts[name] = text
+            elif kind == b"B":
+                await self._bind(message)
+            elif kind in (b"S", b"Q"):
+                self._awaited.append(None)
+            self._to_server.write(message)
+            await self._to_server.drain()
+
+    async def _bind(self, message: bytes) -> None:
+        if self._proxy.latency_s:
+            await asyncio.sleep(self._proxy.latency_s)
+        _, name, _ = message[5:].split(b"\0", 2)
+        if BATCH not in self._texts.get(name, b""):
+            return
+        self._proxy.batches += 1
+        trap = next((t for t in self._proxy.traps if t.springs(message)), None)
+        if trap is not None:
+            await self._spring(trap, message)
+
+    async def _spring(self, trap: Trap, message: bytes) -> None:
+        if trap.fault in (Fault.AFTER, Fault.SWALLOW, Fault.WATCH):
+            # Waits for the reply that Sync will bring: it is at the place that Sync takes.
+            self._awaited.append(trap)
+            return
+        if trap.fault is Fault.LIMBO:
+            await self._lag(trap, message)
+        if trap.fault is Fault.MIDDLE:
+            self._to_server.write(message[: len(message) // 2])
+            await self._to_server.drain()
+        trap.then()
+        if trap.fault is not Fault.HOLD:
+            raise _BrokenError
+        await trap.released.wait()
+
+    async def _lag(self, trap: Trap, message: bytes) -> None:
+        """Take the whole statement, leave the client alone, and deliver when released."""
+        while not message.endswith(b"S\0\0\0\4"):
+            kind = await self._from_client.readexactly(1)
+            message += kind + await self._body(self._from_client)
+        self._to_client.transport.abort()
+        trap.then()
+        await trap.released.wait()
+        self._awaited.append(trap)
+        self._to_server.write(message)
+        await asyncio.Event().wait()
+
+    async def _down(self) -> None:
+        """Pass on what the server says."""
+        while True:
+            kind = await self._from_server.readexactly(1)
+            message = kind + await self._body(self._from_server)
+            trap = self._awaited[0] if self._awaited else None
+            if trap is not None:
+                self._reply.append(message)
+                if kind == b"Z":
+                    self._answer(trap)
+                continue
+            if kind == b"Z" and self._awaited:
+                self._awaited.pop(0)
+            with contextlib.suppress(OSError):
+                self._to_client.write(message)
+                await self._to_client.drain()
+
+    def _answer(self, trap: Trap) -> None:
+        """The server has spoken on a statement with a trap: lose the reply, or give it back."""
+        reply, self._reply = self._reply, []
+        del self._awaited[:2]
+        refused = any(message.startswith(b"E") for message in reply)
+        trap.outcomes.append(b"E" if refused else b"C")
+        if trap.fault is Fault.LIMBO:
+            raise _BrokenError
+        if refused:
+            # A lost race is no commit: wait for the next one.
+            trap.sprung -= 1
+        else:
+            trap.then()
+            if trap.fault is Fault.AFTER:
+                raise _BrokenError
+        if refused or trap.fault is Fault.WATCH:
+            self._to_client.write(b"".join(reply))
+
+    @staticmethod
+    async def _body(reader: asyncio.StreamReader) -> bytes:
+        length = await reader.readexactly(4)
+        return length + await reader.readexactly(_LENGTH.unpack(length)[0] - 4)

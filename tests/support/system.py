@@ -1,0 +1,364 @@
+"""The whole exchange for one test: topics, a migrated database, workers, and what must hold.
+
+``System.start`` makes everything under a prefix of its own. Workers run as tasks of the test or as
+processes of their own; commands go in through ``publish``, records of any kind through ``send``.
+``check_invariants`` reads all topics and the database and calls `tests.support.invariants`.
+"""
+
+import asyncio
+import contextlib
+import itertools
+import json
+import os
+import signal
+import sys
+import tempfile
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, NamedTuple, Self
+
+import asyncpg
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
+from aiokafka import TopicPartition as KafkaPartition
+from pydantic import SecretStr
+
+from producers.client import OrderPublisher, Publishable
+from tests.support import invariants
+from tests.support.eventually import eventually
+from worker import app, config
+from worker.adapters.kafka import AiokafkaBroker
+from worker.adapters.kafka.settings import Deadlines
+from worker.adapters.postgres.migrate import migrate
+from worker.domain.ids import partition_of
+from worker.domain.units import AccountId, MarketId
+from worker.lane import Lane
+from worker.ports import TopicPartition
+
+REPOSITORY: Final = Path(__file__).parents[2]
+SESSION_S: Final = 6.0
+"""The shortest that a broker allows: so long a killed worker's lanes stay orphaned."""
+ANSWERED_S: Final = 60.0
+_LANES: Final = (
+    "SELECT s.topic, l.partition, l.next_offset, l.last_seq, l.resume"
+    " FROM lanes l JOIN streams s USING (stream) ORDER BY l.lane"
+)
+
+
+class Sent(NamedTuple):
+    """A record to be published as it is."""
+
+    partition: int
+    key: bytes | None
+    value: bytes | None
+    headers: Sequence[tuple[str, bytes]] = ()
+
+
+class Log:
+    """All records of some topics, read as far as they go."""
+
+    def __init__(self, bootstrap: str, topics: Iterable[str]) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap,
+            auto_offset_reset="earliest",
+            enable_auto_commit=False,
+            fetch_max_wait_ms=20,
+        )
+        self._topics = tuple(topics)
+        self.records: dict[TopicPartition, list[ConsumerRecord]] = {}
+
+    async def start(self, partitions: int) -> None:
+        own = [KafkaPartition(t, p) for t in self._topics for p in range(partitions)]
+        self.records = {TopicPartition(*partition): [] for partition in own}
+        await self._consumer.start()
+        self._consumer.assign(own)
+
+    async def read(self) -> None:
+        """Read up to the present end."""
+        ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        while any([await self._consumer.position(p) < end for p, end in ends.items()]):
+            for partition, records in (await self._consumer.getmany(timeout_ms=50)).items():
+                self.records[TopicPartition(*partition)].extend(records)
+
+    async def ends(self) -> dict[TopicPartition, int]:
+        found = await self._consumer.end_offsets(list(self._consumer.assignment()))
+        return {TopicPartition(*partition): end for partition, end in found.items()}
+
+    async def stop(self) -> None:
+        await self._consumer.stop()
+
+
+@dataclass
+class Member:
+    """A worker in this process."""
+
+    worker: app.Worker
+    broker: AiokafkaBroker
+    task: "asyncio.Task[None]"
+
+    @property
+    def lanes(self) -> dict[TopicPartition, Lane]:
+        return self.worker.assignments.lanes
+
+    def metric(self, name: str, **labels: str) -> float:
+        """Return the sum of a metric's samples over all lanes."""
+        return sum(
+            sample.value
+            for family in self.worker.metrics.registry.collect()
+            for sample in family.samples
+            if sample.name == f"parity_{name}" and labels.items() <= sample.labels.items()
+        )
+
+    async def stop(self) -> None:
+        """Take it down as SIGTERM does."""
+        self.worker.assignments.stop()
+        await asyncio.wait({self.task}, timeout=30)
+        self.task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self.task
+        await self.broker.close()
+
+
+@dataclass
+class Process:
+    """A worker in a process of its own."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+        self.process.send_signal(signal.SIGKILL)
+
+    async def ended(self) -> None:
+        await asyncio.wait_for(self.process.wait(), 30)
+
+    async def stop(self) -> None:
+        if self.process.returncode is None:
+            self.kill()
+        await self.ended()
+
+
+@dataclass
+class System:
+    """One exchange. ``settings`` are those of its workers."""
+
+    settings: config.Settings
+    prefix: str
+    partitions: int
+    publisher: OrderPublisher
+    raw: AIOKafkaProducer
+    log: Log
+    database: "asyncpg.Connection[asyncpg.Record]"
+    directory: Path
+    workers: list[Member | Process] = field(default_factory=list)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(
+        cls, database_url: str, bootstrap: str, prefix: str, *, partitions: int = 2, **settings: Any
+    ) -> AsyncIterator[Self]:
+        """Make topics and tables, and take everything down in the end. No worker runs yet."""
+        made = config.load(
+            **{
+                "database_url": database_url,
+                "bootstrap_servers": bootstrap,
+                "group_id": f"{prefix}group",
+                "orders_topic": f"{prefix}orders",
+                "transfers_topic": f"{prefix}transfers",
+                "events_topic": f"{prefix}events",
+                "transfer_events_topic": f"{prefix}transfer-events",
+                "dead_letters_topic": f"{prefix}dead-letters",
+                **settings,
+            }
+        )
+        await migrate(database_url, timeout_s=10)
+        await _create_topics(made, partitions)
+        async with contextlib.AsyncExitStack() as stack:
+            directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
+            publisher = await stack.enter_async_context(
+                OrderPublisher(
+                    bootstrap, orders_topic=made.orders_topic, transfers_topic=made.transfers_topic
+                )
+            )
+            raw = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=10**6)
+            await raw.start()
+            stack.push_async_callback(raw.stop)
+            log = Log(bootstrap, _topics(made))
+            await log.start(partitions)
+            stack.push_async_callback(log.stop)
+            database = await asyncpg.connect(database_url)
+            stack.push_async_callback(database.close)
+            system = cls(made, prefix, partitions, publisher, raw, log, database, directory)
+            stack.push_async_callback(system.stop)
+            yield system
+
+    # Workers.
+
+    async def member(self, **settings: Any) -> Member:
+        """Start a worker in this process; ``settings`` differ from the system's."""
+        made = self.settings.model_copy(update=_secret(settings))
+        broker = AiokafkaBroker(
+            made.bootstrap_servers,
+            made.group_id,
+            f"member-{len(self.workers)}",
+            deadlines=Deadlines(session_s=SESSION_S),
+        )
+        worker = app.Worker(made, broker, await app.find_streams(made, broker))
+        task = asyncio.create_task(worker.assignments.run(), name="member")
+        self.workers.append(member := Member(worker, broker, task))
+        return member
+
+    async def process(self, **settings: Any) -> Process:
+        """Start a worker in a process of its own."""
+        made = {**self.settings.model_dump(), **settings, "http_port": 0}
+        made["database_url"] = settings.get(
+            "database_url", self.settings.database_url.get_secret_value()
+        )
+        environment = {f"PARITY_{name.upper()}": str(value) for name, value in made.items()}
+        log = self.directory / f"worker-{len(self.workers)}.log"
+        with log.open("wb") as file:
+            process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "worker",
+                "run",
+                cwd=REPOSITORY,
+                env={**os.environ, **environment},
+                stderr=file,
+            )
+        self.workers.append(started := Process(process, log))
+        return started
+
+    async def stop(self) -> None:
+        """Take every worker down."""
+        await asyncio.gather(*(worker.stop() for worker in self.workers))
+
+    # What goes in.
+
+    async def publish(self, *commands: Publishable) -> None:
+        """Publish commands to where they belong, in order per key."""
+        await self.publisher.publish_all(commands)
+
+    async def send(self, topic: str, records: Iterable[Sent]) -> list[int]:
+        """Publish records as they are, in order per partition; return their offsets."""
+        sending = [
+            await self.raw.send(topic, r.value, r.key, r.partition, headers=list(r.headers))
+            for r in records
+        ]
+        return [(await ack).offset for ack in sending]
+
+    # What comes out.
+
+    async def answered(self, within_s: float = ANSWERED_S) -> None:
+        """Wait until every record is answered, nothing is left to do, and all of it is published."""
+        await eventually(self._is_answered, within_s)
+
+    async def _is_answered(self) -> bool:
+        self.raise_failures()
+        ends = await self.log.ends()
+        lanes = await self.database.fetch(_LANES)
+        if not lanes or any(
+            row["next_offset"] < ends[TopicPartition(row["topic"], row["partition"])]
+            or _has_work(row["resume"])
+            for row in lanes
+        ):
+            return False
+        await self.log.read()
+        return all(
+            self._last_seq(row["topic"], row["partition"]) >= row["last_seq"] for row in lanes
+        )
+
+    def _last_seq(self, topic: str, partition: int) -> int:
+        records = self.log.records[TopicPartition(self.output_of(topic), partition)]
+        return max((invariants.seq_of(record) for record in records), default=0)
+
+    def output_of(self, topic: str) -> str:
+        """Return the topic of the events of an input topic."""
+        orders = topic == self.settings.orders_topic
+        return self.settings.events_topic if orders else self.settings.transfer_events_topic
+
+    def raise_failures(self) -> None:
+        """Raise what ended a worker of this process, if one did."""
+        for worker in self.workers:
+            if isinstance(worker, Member) and worker.task.done() and not worker.task.cancelled():
+                worker.task.result()
+
+    async def events(self, kind: str = "", **fields: object) -> list[dict[str, Any]]:
+        """Return the events of a type with these fields, first occurrences, lane by lane."""
+        await self.log.read()
+        found = []
+        for topic in (self.settings.events_topic, self.settings.transfer_events_topic):
+            for partition in range(self.partitions):
+                records = self.log.records[TopicPartition(topic, partition)]
+                events = [json.loads(r.value) for r in invariants.first_occurrences(records)]
+                found += [{"partition": partition, **event} for event in events]
+        return [
+            event
+            for event in found
+            if event["type"] == (kind or event["type"]) and fields.items() <= event.items()
+        ]
+
+    async def check_invariants(self, *, answered: bool = True) -> None:
+        """Check everything that must hold, whatever happened before."""
+        if answered:
+            await self.answered()
+        await self.log.read()
+        evidence = await invariants.gather(self.settings, self.database, self.log.records)
+        invariants.check(evidence)
+
+    # Names.
+
+    def market(self, partition: int, name: str = "m") -> MarketId:
+        """Return a market's name that lives in ``partition``."""
+        return MarketId(self.key(partition, name))
+
+    def account(self, partition: int, name: str = "a") -> AccountId:
+        """Return an account's name of which the transfers live in ``partition``."""
+        return AccountId(self.key(partition, name))
+
+    def key(self, partition: int, name: str) -> str:
+        return next(
+            key
+            for key in (f"{name}-{n}" for n in itertools.count())
+            if partition_of(key, self.partitions) == partition
+        )
+
+
+def _has_work(resume: str) -> bool:
+    left = json.loads(resume or "{}")
+    return "sweep" in left or not all(s["parked"] for s in left.get("settlements", ()))
+
+
+def _secret(settings: dict[str, Any]) -> dict[str, Any]:
+    if "database_url" in settings:
+        return {**settings, "database_url": SecretStr(settings["database_url"])}
+    return settings
+
+
+def _topics(settings: config.Settings) -> Sequence[str]:
+    return (
+        settings.orders_topic,
+        settings.transfers_topic,
+        settings.events_topic,
+        settings.transfer_events_topic,
+        settings.dead_letters_topic,
+    )
+
+
+async def _create_topics(settings: config.Settings, partitions: int) -> None:
+    broker = app.make_broker(settings)
+    inputs, outputs = _topics(settings)[:2], _topics(settings)[2:]
+    stamped = {"message.timestamp.type": "CreateTime"}
+    await broker.create_topics(dict.fromkeys(inputs, partitions), replication_factor=1)
+    await broker.create_topics(
+        dict.fromkeys(outputs, partitions), replication_factor=1, configs=stamped
+    )
+
+    async def described() -> bool:
+        found = await broker.describe(_topics(settings))
+        return len(found) == len(_topics(settings))
+
+    await eventually(described, 10)
+    await broker.close()

@@ -1,0 +1,6 @@
+-- All transfers, a page. $1 the last transfer seen, $2 row limit
+SELECT transfer, account, lane, deposit, amount, reason
+  FROM transfers
+ WHERE transfer > $1
+ ORDER BY transfer
+ LIMIT $2

@@ -1,0 +1,6 @@
+-- Where the lanes of some streams stand. $1 streams, $2 row limit
+SELECT lane, stream, partition, owner, batch_no, next_offset, last_seq, trades
+  FROM lanes
+ WHERE stream = ANY ($1::text[])
+ ORDER BY lane
+ LIMIT $2
