@@ -96,11 +96,13 @@ class Assignments:
         return await self._consumer.bounds(partition)
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
-        """Start a lane for each partition."""
+        """Start a lane for each partition; none for a consumer that is about to leave."""
         self._metrics.rebalances.inc()
+        consumer = self._consumer
         for partition in partitions:
-            if partition not in self._tasks:
-                task = asyncio.create_task(self._own(partition), name=f"lane-{partition}")
+            if consumer is not None and partition not in self._tasks:
+                work = self._own(partition, consumer)
+                task = asyncio.create_task(work, name=f"lane-{partition}")
                 task.add_done_callback(self._note_failure)
                 self._tasks[partition] = task
         self._metrics.assigned.set(len(self._tasks))
@@ -108,20 +110,20 @@ class Assignments:
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         """Stop the lanes; wait for their batch in hand, but not for long."""
         tasks = {self._tasks.pop(p) for p in partitions if p in self._tasks}
-        for partition in partitions:
-            if partition in self.lanes:
-                self.lanes[partition].stop()
+        lanes = {p: self.lanes[p] for p in partitions if p in self.lanes}
+        for lane in lanes.values():
+            lane.stop()
         if tasks:
             _, late = await asyncio.wait(tasks, timeout=DRAIN_S)
             for task in late:
                 task.cancel()
             if late:
                 await asyncio.wait(late, timeout=CANCEL_S)
-        for partition in partitions:
-            lane = self.lanes.pop(partition, None)
-            if lane is not None:
+        for partition, lane in lanes.items():
+            if self.lanes.get(partition) is lane:
+                del self.lanes[partition]
                 lane.forget()
-            self._paused.discard(partition)
+                self._paused.discard(partition)
         self._metrics.assigned.set(len(self._tasks))
 
     async def _be_member(self) -> None:
@@ -137,6 +139,8 @@ class Assignments:
                 await self._poll(consumer)
         finally:
             self.joined = False
+            # It is a member until it is closed, and may be given partitions even now.
+            self._consumer = None
             if hinting is not None:
                 hinting.cancel()
             await self.revoked(tuple(self._tasks))
@@ -165,12 +169,10 @@ class Assignments:
             self._paused.add(partition)
             consumer.pause(partition)
 
-    async def _own(self, partition: TopicPartition) -> None:
+    async def _own(self, partition: TopicPartition, consumer: Consumer) -> None:
         """Run a lane; while still assigned, take over again after a jittered delay."""
-        consumer = self._consumer
-        assert consumer is not None, "partitions are assigned to a consumer"
         failures = 0
-        while True:
+        while self._tasks.get(partition) is asyncio.current_task():
             lane = self._make_lane(partition)
             if lane is None:
                 return
@@ -184,7 +186,7 @@ class Assignments:
                 log.warning("lane_lost", partition=partition, error=repr(error))
             else:
                 return
-            if self._stopping.is_set() or partition not in self._tasks:
+            if self._stopping.is_set():
                 return
             await self._system.back_off(failures + 2, cap_s=BACKOFF_CAP_S)
 

@@ -30,6 +30,7 @@ from producers.client import (
     Publishable,
     PublisherError,
     TopicUnfit,
+    check,
 )
 from worker import app as worker_app
 from worker import config
@@ -388,7 +389,7 @@ def stress(
         _require_demo()
     from worker import stress as stresser  # noqa: PLC0415
 
-    configure_logging("ERROR", as_json=False)
+    _log_errors(as_json=False)
     given = stresser.Options(orders=orders, markets=markets, embedded=embedded)
     raise typer.Exit(stresser.run(given))
 
@@ -399,10 +400,14 @@ def stress(
 def _settings() -> Settings:
     """Return the settings, for a command that is no worker: only what is wrong is logged."""
     settings = config.load()
-    configure_logging("ERROR", as_json=settings.log_json)
+    _log_errors(as_json=settings.log_json)
+    return settings
+
+
+def _log_errors(*, as_json: bool) -> None:
+    configure_logging("ERROR", as_json=as_json)
     # What it complains about comes back as an error, and is told once.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    return settings
 
 
 def _await(
@@ -583,6 +588,8 @@ def _command_of(value: bytes) -> Publishable | str:
 
 def _publish(context: typer.Context, commands: Sequence[Publishable]) -> None:
     as_json: bool = context.obj
+    for command in commands:
+        check(command)
 
     def show(command: Publishable, ack: Ack) -> None:
         kind = json.loads(encode(command))["type"]

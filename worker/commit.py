@@ -238,14 +238,14 @@ class Committer:
         draft, limits = batch.draft, attempt.limits
         attempt.facts = replace(attempt.facts, pages={})
         page_rows = len(draft.payouts) + len(draft.changed_orders)
-        if isinstance(attempt.step, PayPage) and page_rows > 1:
+        # A sweep's step stands alone when nothing is answered beside it.
+        alone = 0 if self.state.sweep is not None else 1
+        if batch.facts.pages and page_rows > 1:
             attempt.limits = replace(limits, fills=page_rows // 2)
-        elif batch.answered > 1:
+        elif batch.answered > alone:
             attempt.limits = replace(limits, commands=batch.answered // 2)
         elif draft.fills > 1:
-            attempt.limits = replace(limits, commands=1, fills=draft.fills // 2)
-        elif draft.payouts and page_rows > 1:
-            attempt.limits = replace(limits, commands=1, fills=page_rows // 2)
+            attempt.limits = replace(limits, commands=alone, fills=draft.fills // 2)
         else:
             return False
         return True

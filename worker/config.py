@@ -9,7 +9,7 @@ import sys
 from typing import Annotated, Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic_core import PydanticUndefined
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -70,7 +70,7 @@ class Settings(BaseSettings):
         default=25.0, gt=0, le=600, description="seconds that SIGTERM leaves for finishing"
     )
     stall_s: float = Field(
-        default=60.0, gt=0, le=3600, description="seconds a lane with lag may stand still"
+        default=60.0, ge=10, le=3600, description="seconds a lane with lag may stand still"
     )
     audit_every_s: float = Field(
         default=0.0, ge=0, description="seconds between full audits by this worker; 0: none"
@@ -86,6 +86,15 @@ class Settings(BaseSettings):
     @classmethod
     def _is_postgresql(cls, given: SecretStr) -> SecretStr:
         _check_database(given.get_secret_value())
+        return given
+
+    @field_validator("stall_s")
+    @classmethod
+    def _outlasts_a_statement(cls, given: float, info: ValidationInfo) -> float:
+        timeout_s = info.data.get("database_timeout_s", 0.0)
+        if given < 2 * timeout_s:
+            text = f"must be at least twice {PREFIX}DATABASE_TIMEOUT_S, which is {timeout_s:g}"
+            raise ValueError(text)
         return given
 
     @field_validator("bootstrap_servers")

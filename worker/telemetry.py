@@ -73,9 +73,13 @@ class Metrics:
         self.batch_commands = histogram("batch_commands", "Commands in a batch", _BATCH)
         self.lag = gauge("lane_queued_records", "Records received and not answered yet")
         self.ready = gauge("lane_ready", "1 while the lane takes commands")
+        self.behind = gauge("lane_behind_records", "Records of the topic and not answered yet")
+        self._add_process(registry)
+
+    def _add_process(self, registry: CollectorRegistry) -> None:
+        """Add what a process has once, whatever lanes it holds."""
         self.assigned = Gauge("parity_assigned_partitions", "Lanes held", registry=registry)
         self.rebalances = Counter("parity_rebalances", "Assignments", registry=registry)
-        self.behind = gauge("lane_behind_records", "Records of the topic and not answered yet")
         self.loop_lag = Histogram(
             "parity_event_loop_lag_seconds",
             "By how much a pause of the event loop was too long",

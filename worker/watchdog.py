@@ -20,7 +20,7 @@ EXIT_CODE: Final = 70
 """EX_SOFTWARE: whoever starts workers starts another one."""
 PROBE_EVERY_S: Final = 1.0
 ANSWERS_S: Final = 2.5
-"""For so long after it answered the database is taken to be there, by the watchdog."""
+"""For so long after it answered a database that says nothing is taken to be there."""
 READY_S: Final = 10.0
 """And for so long by /readyz."""
 LOADING_FACTOR: Final = 10.0
@@ -113,12 +113,17 @@ class Probe:
             try:
                 await self._ask()
             except ParityError as error:
-                self.error = str(error)
+                self.error = str(error) or type(error).__name__
                 self._metrics.database_answers.set(0)
             else:
                 self._answered_at_s, self.error = self._system.clock(), ""
                 self._metrics.database_answers.set(1)
             await self._system.sleep(PROBE_EVERY_S)
+
+    @property
+    def answers(self) -> bool:
+        """Return whether the database is there now, as far as is known."""
+        return not self.error and self.answered_within(ANSWERS_S)
 
     def answered_within(self, seconds: float) -> bool:
         """Return whether the database has answered lately."""
@@ -173,7 +178,7 @@ class Watchdog:
             self._stills,
             sightings,
             elapsed_s=elapsed_s,
-            database_answers=self._probe.answered_within(ANSWERS_S),
+            database_answers=self._probe.answers,
         )
         found = stalled(self._stills, sightings, self._stall_s)
         self.stalled = [seen for seen in found if await self._is_real(seen)]

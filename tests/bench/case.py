@@ -25,10 +25,8 @@ class Case:
 
     name: str
     seed: int
-    warm_orders: int
-    """How many go through a worker before anything is measured: accounts find their lanes."""
     orders: int
-    """How many go through the worker end to end after that."""
+    """How many go through the worker end to end; the seed's way takes the first of the same."""
     paced_orders: int
     """How many more follow at half of the measured load."""
     partitions: int = PARTITIONS
@@ -40,7 +38,7 @@ class Case:
             seed=self.seed,
             markets=MARKETS,
             accounts=ACCOUNTS,
-            orders=self.warm_orders + self.orders + self.paced_orders,
+            orders=self.orders + self.paced_orders,
         )
 
     @property
@@ -73,16 +71,9 @@ class Case:
         return islice(orders, first, first + count)
 
 
-def cases(*, warm_orders: int, orders: int, paced_orders: int) -> tuple[Case, Case]:
+def cases(*, orders: int, paced_orders: int) -> tuple[Case, Case]:
     """Return the two flows."""
-
-    def case(name: str, seed: int) -> Case:
-        return Case(
-            name=name,
-            seed=seed,
-            warm_orders=warm_orders,
-            orders=orders,
-            paced_orders=paced_orders,
-        )
-
-    return case("uniform", 1), case("hot", 2)
+    return (
+        Case(name="uniform", seed=1, orders=orders, paced_orders=paced_orders),
+        Case(name="hot", seed=2, orders=orders, paced_orders=paced_orders),
+    )

@@ -14,16 +14,16 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from signal import SIGTERM
+from signal import SIGKILL, SIGTERM
 from tempfile import TemporaryDirectory
 from typing import Final
 
 import asyncpg
-import psutil
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from tests.bench.case import Case
-from tests.bench.replay import Batch, Recording
+from tests.bench.cpu import cpu_seconds
+from tests.bench.replay import Batch
 from worker.adapters.kafka import AiokafkaBroker
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 from worker.embedded.process import Child
@@ -81,19 +81,26 @@ class EndToEnd:
 
 
 @dataclass(slots=True)
-class Recordings:
-    """What the worker processes have remembered; empty until they have ended."""
+class Crew:
+    """The worker processes of a run. ``committed`` is filled when they have ended."""
 
-    parts: list[Recording] = field(default_factory=list)
+    folder: Path
+    children: Sequence[Child] = ()
+    committed: list[Batch] = field(default_factory=list)
 
-    @property
     def first_record_s(self) -> float:
-        return min(part.first_record_s for part in self.parts if part.first_record_s)
+        """Return when the first of them took its first record."""
+        return min(float(p.read_text(encoding="ascii")) for p in self.folder.glob("*.first"))
 
     def batches(self, until: EndToEnd) -> list[Batch]:
         """Return what was committed until then, of the lanes of the orders' stream."""
         last = {s.lane: s.batch_no for s in until.standing.values()}
-        return [b for part in self.parts for b in part.committed if b[1] < last.get(b[0], 0)]
+        return [batch for batch in self.committed if batch[1] <= last.get(batch[0], 0)]
+
+    def require_alive(self) -> None:
+        for child in self.children:
+            if child.exit_code is not None:
+                raise child.error(f"ended with {child.exit_code}")
 
 
 async def make_topics(servers: Servers, case: Case) -> None:
@@ -109,11 +116,11 @@ async def make_topics(servers: Servers, case: Case) -> None:
     await broker.create_topics(outputs, replication_factor=1, configs=lane_time)
 
 
-async def publish(servers: Servers, case: Case, first: int, count: int) -> None:
-    """Put orders into the topic, from a process of its own."""
+async def publish(servers: Servers, case: Case) -> None:
+    """Put the orders into the topic, from a process of its own."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.publish", servers.kafka.bootstrap),
-        *(json.dumps(asdict(case)), str(first), str(count)),
+        json.dumps(asdict(case)),
         cwd=ROOT,
     )
     if await process.wait():
@@ -121,21 +128,25 @@ async def publish(servers: Servers, case: Case, first: int, count: int) -> None:
 
 
 @asynccontextmanager
-async def workers(servers: Servers, run: Run, into: Recordings) -> AsyncIterator[Sequence[Child]]:
-    """Run worker processes; afterwards ``into`` has what they committed."""
+async def workers(servers: Servers, run: Run) -> AsyncIterator[Crew]:
+    """Run worker processes."""
     with TemporaryDirectory(prefix="parity-bench-") as name:
-        folder = Path(name)
-        children = [_start(servers, run, folder, number) for number in range(run.processes)]
+        crew = Crew(Path(name))
+        numbers = range(run.processes)
+        crew.children = [_start(servers, run, crew.folder, number) for number in numbers]
         try:
-            yield children
-            for child in children:
+            yield crew
+            # Once each: the second signal would end a worker before it has drained.
+            for child in crew.children:
                 child.send(SIGTERM)
+            for child in crew.children:
+                await asyncio.to_thread(_wait_for_end, child)
         finally:
-            for child in children:
-                await asyncio.to_thread(child.end, SIGTERM, deadline_s=STOP_S)
-        for number in range(run.processes):
-            content = (folder / f"{number}.pickle").read_bytes()
-            into.parts.append(pickle.loads(content))  # noqa: S301 -- written by our own process
+            for child in crew.children:
+                await asyncio.to_thread(child.end, SIGKILL, deadline_s=STOP_S)
+        for number in numbers:
+            content = (crew.folder / f"{number}.pickle").read_bytes()
+            crew.committed += pickle.loads(content)  # noqa: S301 -- written by our own process
 
 
 def _start(servers: Servers, run: Run, folder: Path, number: int) -> Child:
@@ -164,32 +175,32 @@ def _start(servers: Servers, run: Run, folder: Path, number: int) -> Child:
     )
 
 
-async def until_done(
-    servers: Servers, run: Run, orders: range, children: Sequence[Child]
-) -> EndToEnd:
-    """Wait until ``orders``, by number in the flow, are answered and their events consumable."""
+def _wait_for_end(child: Child) -> None:
+    deadline_s = time.monotonic() + STOP_S
+    while child.exit_code is None and time.monotonic() < deadline_s:
+        time.sleep(POLL_S)
+
+
+async def until_done(servers: Servers, run: Run, crew: Crew) -> EndToEnd:
+    """Wait until the case's orders are answered and their events can be consumed."""
     connection = await asyncpg.connect(run.database_url)
-    topic = run.case.orders_topic
     result = EndToEnd()
-    before = cpu_seconds(servers, children)
+    before = _cpu_s(servers, crew)
     try:
         async with asyncio.timeout(DEADLINE_S), _tail(servers, run.case) as tail:
             while True:
-                _require_alive(children)
-                lanes = {
-                    row["partition"]: Standing(*row[:4])
-                    for row in await connection.fetch(_STANDING, topic)
-                }
-                answered = sum(lane.next_offset for lane in lanes.values())
-                if answered <= orders.start:
-                    before = cpu_seconds(servers, children)
-                elif answered >= orders.stop and await tail.shows(lanes):
+                crew.require_alive()
+                rows = await connection.fetch(_STANDING, run.case.orders_topic)
+                result.standing = {row["partition"]: Standing(*row[:4]) for row in rows}
+                answered = sum(lane.next_offset for lane in result.standing.values())
+                if not answered:
+                    before = _cpu_s(servers, crew)
+                elif answered >= run.case.orders and await tail.shows(result.standing):
                     break
                 await asyncio.sleep(POLL_S)
         result.ended_s = time.monotonic()
-        after = cpu_seconds(servers, children)
+        after = _cpu_s(servers, crew)
         result.cpu_s = {name: spent - before[name] for name, spent in after.items()}
-        result.standing = lanes
         return result
     finally:
         await connection.close()
@@ -212,7 +223,7 @@ class _Tail:
             self._kafka.seek(partition, end - 1)
         for partition, standing in wanted.items():
             record = await self._kafka.getone(partition)
-            if json.loads(record.value)["seq"] < standing.last_seq:
+            if json.loads(record.value or b"")["seq"] < standing.last_seq:
                 return False
         return True
 
@@ -227,25 +238,9 @@ async def _tail(servers: Servers, case: Case) -> AsyncIterator[_Tail]:
         await kafka.stop()
 
 
-def _require_alive(children: Sequence[Child]) -> None:
-    for child in children:
-        if child.exit_code is not None:
-            raise child.error(f"ended with {child.exit_code}")
-
-
-def cpu_seconds(servers: Servers, children: Sequence[Child]) -> dict[str, float]:
-    """Return the processor seconds that each part has used so far, its children's too."""
+def _cpu_s(servers: Servers, crew: Crew) -> dict[str, float]:
     return {
-        "worker": sum(_of(psutil.Process(child.pid)) for child in children),
-        "PostgreSQL": _of(psutil.Process(servers.postgres.pid)),
-        "Kafka": sum(_of(psutil.Process(pid)) for pid in servers.kafka.pids),
+        "workers": cpu_seconds(*(child.pid for child in crew.children)),
+        "PostgreSQL": cpu_seconds(servers.postgres.pid),
+        "Kafka": cpu_seconds(*servers.kafka.pids),
     }
-
-
-def _of(process: psutil.Process) -> float:
-    own = process.cpu_times()
-    spent = own.user + own.system + own.children_user + own.children_system
-    for child in process.children():
-        times = child.cpu_times()
-        spent += times.user + times.system
-    return float(spent)

@@ -59,7 +59,7 @@ class Watcher:
             now_s = time.monotonic()
             for partition, records in fetched.items():
                 for record in records:
-                    self._note(partition.partition, record.value, now_s)
+                    self._note(partition.partition, record.value or b"", now_s)
 
     def _note(self, partition: int, value: bytes, now_s: float) -> None:
         found = _EVENT.search(value)
@@ -81,8 +81,7 @@ class Watcher:
 
 async def measure(servers: Servers, case: Case, per_s: float) -> Latency:
     """Send the case's further orders, ``per_s`` a second; the workers are running."""
-    first = case.warm_orders + case.orders
-    orders = list(case.place_orders(first, case.paced_orders))
+    orders = list(case.place_orders(case.orders, case.paced_orders))
     kafka = AIOKafkaConsumer(
         bootstrap_servers=servers.kafka.bootstrap, enable_auto_commit=False, fetch_max_wait_ms=20
     )
@@ -103,7 +102,7 @@ async def measure(servers: Servers, case: Case, per_s: float) -> Latency:
         await watching
     finally:
         await kafka.stop()
-    waits = watcher.waits_ms(first, due_s)
+    waits = watcher.waits_ms(case.orders, due_s)
     return Latency(
         p50_ms=waits[len(waits) // 2],
         p99_ms=waits[len(waits) * 99 // 100],
@@ -113,9 +112,7 @@ async def measure(servers: Servers, case: Case, per_s: float) -> Latency:
     )
 
 
-async def _paced(
-    orders: Sequence[PlaceOrder], due_s: Sequence[float]
-) -> AsyncIterator[PlaceOrder]:
+async def _paced(orders: Sequence[PlaceOrder], due_s: Sequence[float]) -> AsyncIterator[PlaceOrder]:
     """Yield each order when it is due."""
     for order, moment_s in zip(orders, due_s, strict=True):
         early_s = moment_s - time.monotonic()

@@ -3,6 +3,10 @@
 The past belongs to an earlier incarnation of the topics. It is bookkeeping, not noise: every order
 filled, two postings a trade, collateral locked and paid out, every pocket the sum of its postings.
 What is measured starts on copies (``CREATE DATABASE … TEMPLATE``) of this one database.
+
+Whoever trades in a moment has traded in the same lanes before, so a small part of the cash lies in
+a pocket there, the rest in the wallet. ``cold`` leaves everything in the wallet: then every lane
+must draw at the first order of every account, which is a start and not how a day goes.
 """
 
 from collections.abc import Sequence
@@ -24,6 +28,8 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 STRANGERS: Final = 18_000
 OLD_MARKETS: Final = 200
 ORDERS_A_BATCH: Final = 100
+PLACED: Final = 10_000_000
+"""What an account has in each lane, of its 10**9: some hundred times an order's cost."""
 TIMEOUT_S: Final = 600.0
 TEMPLATE: Final = "past"
 _PAST: Final = "past.orders"
@@ -60,7 +66,8 @@ INSERT INTO payouts
 SELECT market, account, 1, quantity, 100 * quantity FROM positions WHERE quantity > 0""",
     """
 INSERT INTO transfers
-SELECT md5('deposit' || n)::uuid, account, 'd0', true, 1000000000, 12 + n % 12, n, '' FROM trader""",
+SELECT md5('deposit' || n)::uuid, account, 'd0', true, 1000000000, 12 + n % 12, n, ''
+  FROM trader""",
     """
 INSERT INTO ledger
 SELECT trade, buyer, lane, market, 1, -price * quantity FROM deal
@@ -93,6 +100,12 @@ SELECT md5('draw' || account || u.lane)::uuid, account, CASE side WHEN 0 THEN -1
          WHERE lane >= 0 GROUP BY account, lane) AS u
  CROSS JOIN (VALUES (0), (1)) AS s(side)""",
     """
+INSERT INTO ledger
+SELECT md5('place' || account || lane)::uuid, account, CASE side WHEN 0 THEN -1 ELSE lane END,
+       '00000000-0000-0000-0000-000000000000'::uuid, 4,
+       CASE side WHEN 0 THEN -amount ELSE amount END
+  FROM place CROSS JOIN (VALUES (0), (1)) AS s(side)""",
+    """
 INSERT INTO pockets
 SELECT account, lane, sum(amount) FROM ledger WHERE lane >= -1 GROUP BY account, lane""",
     """
@@ -121,7 +134,7 @@ def database_url(server_url: str, name: str) -> str:
     return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
 
 
-async def load(server_url: str, cases: Sequence[Case], orders: int) -> None:
+async def load(server_url: str, cases: Sequence[Case], orders: int, *, cold: bool) -> None:
     """Make the template: ``orders`` earlier orders, and the markets of ``cases`` open, unused."""
     await execute(server_url, f'CREATE DATABASE "{TEMPLATE}"')
     url = database_url(server_url, TEMPLATE)
@@ -131,8 +144,13 @@ async def load(server_url: str, cases: Sequence[Case], orders: int) -> None:
     connection = await asyncpg.connect(url, command_timeout=TIMEOUT_S)
     try:
         await connection.execute("SET maintenance_work_mem = '512MB'; SET work_mem = '256MB'")
+        await connection.execute(
+            "CREATE TEMPORARY TABLE place (account uuid, lane int, amount bigint)"
+        )
         for case in cases:
-            await _open_markets(connection, url, case)
+            stream = await _open_markets(connection, url, case)
+            if not cold:
+                await _place_cash(connection, case, stream)
         await _name_traders(connection, [a for case in cases for a in case.account_ids])
         await _name_old_markets(connection)
         await _fill(connection, orders // 2)
@@ -142,9 +160,9 @@ async def load(server_url: str, cases: Sequence[Case], orders: int) -> None:
         await connection.close()
 
 
-async def copy(server_url: str, name: str) -> str:
-    """Return the address of a new copy of the template."""
-    await execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{TEMPLATE}" STRATEGY FILE_COPY')
+async def copy(server_url: str, name: str, *, of: str = TEMPLATE) -> str:
+    """Return the address of a new copy of a database to which nobody is connected."""
+    await execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{of}" STRATEGY FILE_COPY')
     return database_url(server_url, name)
 
 
@@ -164,7 +182,7 @@ async def _stream(url: str, topic: str, kind: StreamKind) -> StreamRow:
     return await register(url, topic, topic, kind, PARTITIONS, timeout_s=TIMEOUT_S)
 
 
-async def _open_markets(connection: Connection, url: str, case: Case) -> None:
+async def _open_markets(connection: Connection, url: str, case: Case) -> StreamRow:
     stream = await _stream(url, case.orders_topic, StreamKind.ORDERS)
     await _stream(url, case.transfers_topic, StreamKind.TRANSFERS)
     rows = [
@@ -173,6 +191,16 @@ async def _open_markets(connection: Connection, url: str, case: Case) -> None:
         for key, partition in [_home(stream.stream, market_id)]
     ]
     await _insert_markets(connection, rows)
+    return stream
+
+
+async def _place_cash(connection: Connection, case: Case, stream: StreamRow) -> None:
+    records = [
+        (ids.account_key(account_id), stream.first_lane + partition, PLACED)
+        for account_id in case.account_ids
+        for partition in range(stream.partitions)
+    ]
+    await connection.copy_records_to_table("place", records=records)
 
 
 async def _name_old_markets(connection: Connection) -> None:
@@ -200,7 +228,7 @@ def _home(stream: str, market_id: MarketId) -> tuple[str, int]:
 async def _name_traders(connection: Connection, used: Sequence[str]) -> None:
     """Whoever trades in a moment has traded before, among many strangers."""
     names = [*used, *(f"stranger-{number:05}" for number in range(STRANGERS))]
-    keys = [ids.account_key(name) for name in names]  # type: ignore[arg-type]
+    keys = [ids.account_key(name) for name in names]
     accounts = list(zip(keys, names, strict=True))
     await connection.copy_records_to_table("accounts", records=accounts)
     await connection.execute("CREATE TEMPORARY TABLE trader (n bigint, account uuid)")

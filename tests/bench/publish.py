@@ -1,4 +1,4 @@
-"""Puts a part of a case's flow into its topic: ``python -m tests.bench.publish``, a process."""
+"""Puts a case's orders into their topic: ``python -m tests.bench.publish``, a process."""
 
 import asyncio
 import json
@@ -8,13 +8,13 @@ from producers.client import OrderPublisher
 from tests.bench.case import Case
 
 
-async def _publish(bootstrap: str, case: Case, first: int, count: int) -> None:
+async def _publish(bootstrap: str, case: Case) -> None:
     async with OrderPublisher(
         bootstrap, orders_topic=case.orders_topic, transfers_topic=case.transfers_topic
     ) as publisher:
-        await publisher.publish_all(case.place_orders(first, count))
+        await publisher.publish_all(case.place_orders(0, case.orders))
 
 
 if __name__ == "__main__":
-    _, bootstrap_, case_, first_, count_ = sys.argv
-    asyncio.run(_publish(bootstrap_, Case(**json.loads(case_)), int(first_), int(count_)))
+    _, bootstrap_, case_ = sys.argv
+    asyncio.run(_publish(bootstrap_, Case(**json.loads(case_))))

@@ -8,7 +8,7 @@ import asyncio
 import random
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
 
 import asyncpg
@@ -22,15 +22,6 @@ TIMEOUT_S: Final = 60.0
 TRIES_MAX: Final = 200
 _EPOCH: Final = 1
 """Where the epoch stands among the parameters, from 0."""
-
-
-@dataclass(slots=True)
-class Recording:
-    """What one worker process did. ``first_record_s`` is on the machine's monotonic clock."""
-
-    first_record_s: float = 0.0
-    committed: list[Batch] = field(default_factory=list)
-    """In the order of the commits."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import json
 import random
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Final
 
@@ -18,12 +18,12 @@ import asyncpg
 import uvloop
 
 from tests.bench.case import MARKETS, Case
+from tests.bench.cpu import cpu_seconds
 from tests.bench.seed_way import OUTBOX, Market, SeedWorker, Tally, load_markets
 from worker.domain.commands import PlaceOrder
+from worker.embedded import EmbeddedPostgres
 
 WORKERS: Final = 8
-PROCESSES: Final = 2
-"""As many as there are cores: one asyncio process would be its own bottleneck."""
 TIME_S: Final = 120.0
 """The longest that one process may take for anything."""
 _SETTINGS: Final = {
@@ -42,6 +42,9 @@ class SeedResult:
     statements: int
     retries: int
     seconds: float
+    processes: int
+    cpu_s: Mapping[str, float]
+    """Processor seconds of the workers and of PostgreSQL."""
 
     @property
     def per_s(self) -> float:
@@ -52,8 +55,10 @@ class SeedResult:
         return self.statements / self.orders
 
 
-async def run(url: str, case: Case, *, seconds: float, processes: int = PROCESSES) -> SeedResult:
-    """Answer the flow's orders from its first until ``seconds`` are over, or all of them if that is quicker."""
+async def run(
+    postgres: EmbeddedPostgres, url: str, case: Case, *, seconds: float, processes: int
+) -> SeedResult:
+    """Answer the flow's orders from its first, all or as many as ``seconds`` allow."""
     connection = await asyncpg.connect(url)
     await connection.execute(OUTBOX)
     await connection.close()
@@ -72,18 +77,25 @@ async def run(url: str, case: Case, *, seconds: float, processes: int = PROCESSE
             for child in children:
                 assert child.stdout is not None, "a pipe was asked for"
                 assert await child.stdout.readline() == b"ready\n", "a worker of the seed failed"
+            before_s = cpu_seconds(postgres.pid)
             outputs = await asyncio.gather(*(child.communicate(b"go\n") for child in children))
     finally:
         for child in children:
             if child.returncode is None:
                 child.kill()
-    return _sum([json.loads(output) for output, _ in outputs])
+    postgres_s = cpu_seconds(postgres.pid) - before_s
+    return _sum([json.loads(output) for output, _ in outputs], postgres_s)
 
 
-def _sum(parts: Sequence[dict[str, float]]) -> SeedResult:
+def _sum(parts: Sequence[dict[str, float]], postgres_s: float) -> SeedResult:
     began, ended = min(p["began_s"] for p in parts), max(p["ended_s"] for p in parts)
     whole = {n: int(sum(p[n] for p in parts)) for n in asdict(Tally())}
-    return SeedResult(**whole, seconds=ended - began)
+    return SeedResult(
+        **whole,
+        seconds=ended - began,
+        processes=len(parts),
+        cpu_s={"workers": sum(p["cpu_s"] for p in parts), "PostgreSQL": postgres_s},
+    )
 
 
 async def _work(options: argparse.Namespace) -> None:
@@ -96,21 +108,21 @@ async def _work(options: argparse.Namespace) -> None:
     }
     feeds: dict[int, list[PlaceOrder]] = {number: [] for number in own}
     owner = {m.market_id: number for number, share in own.items() for m in share}
-    for order in case.place_orders(0, case.warm_orders + case.orders):
+    for order in case.place_orders(0, case.orders):
         if order.market_id in owner:
             feeds[owner[order.market_id]].append(order)
     workers = [await _connect(options.url, own[number], number) for number in own]
     print("ready", flush=True)
     await asyncio.to_thread(sys.stdin.readline)
-    began_s = time.monotonic()
+    began_s, cpu_s = time.monotonic(), time.process_time()
     until_s = began_s + options.seconds
     await asyncio.gather(
         *(w.work(feed, until_s) for w, feed in zip(workers, feeds.values(), strict=True))
     )
-    ended_s = time.monotonic()
+    ended_s, cpu_s = time.monotonic(), time.process_time() - cpu_s
     tallies = [asdict(worker.tally) for worker in workers]
     total = {name: sum(tally[name] for tally in tallies) for name in tallies[0]}
-    print(json.dumps({**total, "began_s": began_s, "ended_s": ended_s}))
+    print(json.dumps({**total, "began_s": began_s, "ended_s": ended_s, "cpu_s": cpu_s}))
     for worker in workers:
         await worker.connection.close()
 

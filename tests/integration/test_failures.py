@@ -12,20 +12,21 @@ from itertools import cycle
 from typing import Any
 
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from producers.client import Publishable
 from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
 from tests.support.eventually import eventually
-from tests.support.pgproxy import Fault, PgProxy, Trap
+from tests.support.pgproxy import Fault, PgProxy
 from tests.support.system import Member, System
 from worker import app
-from worker.domain import matching, orders
+from worker.domain import ids, matching, orders
+from worker.domain.book import Book, OpenOrder
 from worker.domain.commands import PlaceOrder
 from worker.domain.draft import Draft
 from worker.domain.matching import Taker
-from worker.domain.units import MarketId
+from worker.domain.units import AccountId, MarketId, OrderId, Quantity
 from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError
 from worker.lane import LaneStatus
@@ -88,8 +89,8 @@ async def _sweeping(system: System, makers: int = 120) -> Work:
     await system.publish(*(sell(market, name, 1, 40) for name in names))
     await system.answered()
     taker = buy(market, "taker", makers, 50, "taker")
-    after = buy(market, "maker-0", 1, 3, "after")
-    return Work([taker, after], when=lambda message: b'"sweep":{' in message, skip=1)
+    after = [buy(market, "maker-0", 1, 3, "after"), sell(market, "maker-1", 1, 45, "later")]
+    return Work([taker, *after], when=lambda message: b'"sweep":{' in message, skip=1)
 
 
 async def _settling(system: System, holders: int = 450) -> Work:
@@ -130,6 +131,7 @@ async def test_a_line_that_breaks_loses_and_doubles_nothing(
     await system.check_invariants()
 
     assert trap.sprung == 1
+    assert await _value(system, "SELECT max(epoch) FROM lanes") == 1
     assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
     refused = member.metric("commit_outcomes_total", outcome="Refused")
     assert refused == (1 if fault is Fault.AFTER else 0)
@@ -213,6 +215,19 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(
     assert backlog
 
 
+@pytest.mark.xfail(reason="worker.adapters.postgres.store lets asyncpg.InternalClientError through")
+async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
+    system: System, proxy: PgProxy
+) -> None:
+    await system.member(database_url=proxy.url)
+    doing = await _trading(system)
+
+    proxy.say_goodbye()
+    await system.publish(*doing.commands)
+
+    await system.check_invariants()
+
+
 # The worker dies.
 
 
@@ -293,7 +308,24 @@ async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> N
     await system.check_invariants()
 
     assert 0 < fills < 120
+    assert not await system.events("ORDER_REJECTED")
     assert len(await system.events("ORDER_FILLED")) == 120
+
+
+async def test_a_broker_that_dies_and_comes_back_costs_nothing_but_time(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    await system.member()
+    markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
+    await system.publish(*_crossing(markets, 600))
+    loading = asyncio.create_task(system.publish(*_crossing(markets, 600)))
+
+    await asyncio.to_thread(kafka_server.kill)
+    await asyncio.to_thread(kafka_server.restart)
+    await loading
+    await system.check_invariants()
+
+    assert len(await system.events("ORDER_FILLED")) >= 600
 
 
 # Others are in the way.
@@ -326,14 +358,11 @@ async def test_lanes_that_share_poor_accounts_all_go_on(
         await wide_system.publish(*_churn(markets, traders, 1), *_churn(markets, hot, 2))
     await wide_system.check_invariants()
 
-    print("LOST", member.metric("lost_races_total"), member.metric("draws_total"), len(await wide_system.events("ORDER_FILLED")))
     assert member.metric("lost_races_total") > 10
     assert member.metric("draws_total") > 20
 
 
-async def test_a_withdrawal_that_lost_its_race_is_gathered(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url)
     markets = await _quoted(system, ["hot"], 10_000)
     trap = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
@@ -350,8 +379,9 @@ async def test_a_withdrawal_that_lost_its_race_is_gathered(
     assert member.metric("lost_races_total") == 1
 
 
+@pytest.mark.parametrize("amount", [8_000, 8_500, 9_000])
 async def test_money_that_moves_away_from_a_gathering_is_in_use(
-    system: System, proxy: PgProxy
+    system: System, proxy: PgProxy, amount: int
 ) -> None:
     """What was gathered goes back to the wallet, and the same withdrawal works later."""
     await system.member(database_url=proxy.url)
@@ -361,7 +391,7 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     first = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
     second = proxy.trap(Fault.HOLD, when=lambda message: b'"gatherings":[' in message, skip=2)
 
-    await system.publish(withdraw("hot", 9_000, "w"))
+    await system.publish(withdraw("hot", amount, "w"))
     await eventually(lambda: first.sprung, 10)
     await system.publish(*_churn(markets[:1], ["hot"], 10))
     await eventually(lambda: _filled(system, 4), 10)
@@ -372,11 +402,11 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     second.release()
     await system.answered()
     (refused,) = await system.events("TRANSFER_REJECTED")
-    await system.publish(withdraw("hot", 9_000, "w"))
+    await system.publish(withdraw("hot", amount, "w"))
     await system.check_invariants()
 
     assert refused["reason"] == "FUNDS_IN_USE"
-    assert len(await system.events("WITHDRAWN", amount=9_000)) == 1
+    assert len(await system.events("WITHDRAWN", amount=amount)) == 1
 
 
 async def test_withdrawals_under_constant_contention_are_all_answered(
@@ -396,9 +426,10 @@ async def test_withdrawals_under_constant_contention_are_all_answered(
         )
     await wide_system.check_invariants()
 
-    answers = await wide_system.events("WITHDRAWN"), await wide_system.events("TRANSFER_REJECTED")
-    print("GATHERED", len([f for f in await _facts(wide_system) if "gatherings" in f]), list(map(len, answers)), {e["reason"] for e in answers[1]})
-    assert sum(map(len, answers)) == 60
+    withdrawn = await wide_system.events("WITHDRAWN")
+    rejected = await wide_system.events("TRANSFER_REJECTED")
+    assert len(withdrawn) + len(rejected) == 60
+    assert len(withdrawn) > 20
     assert [f for f in await _facts(wide_system) if "gatherings" in f], "nothing was gathered"
 
 
@@ -483,6 +514,27 @@ async def test_a_payment_that_the_database_refuses_parks_its_settlement_and_noth
     assert await _value(system, "SELECT status FROM markets WHERE market_id = $1", market) == 3
 
 
+async def test_a_dead_order_that_the_database_refuses_to_close_does_not_stop_the_resolution(
+    system: System,
+) -> None:
+    await system.database.execute(
+        "ALTER TABLE orders ADD CONSTRAINT odd CHECK (status <> 3 OR quantity <> 7)"
+    )
+    await system.member()
+    market = await _open(system, "ab")
+    names = sorted((f"o{n}" for n in range(12)), key=lambda name: _order_key(system, market, name))
+    await system.publish(
+        *(buy(market, "a", 7 if n == names[-3] else 1, 30, n) for n in sorted(names))
+    )
+
+    await system.publish(resolve(market), open_market(f"{market}-next"))
+    await system.check_invariants()
+
+    assert len(await system.events("MARKET_RESOLVED")) == 1
+    assert not await system.events("COMMAND_REJECTED", reason="INTERNAL_REJECT")
+    assert await _value(system, "SELECT status FROM markets WHERE market_id = $1", market) == 3
+
+
 # Our own rules break.
 
 
@@ -532,8 +584,8 @@ async def test_a_bug_in_a_sweep_parks_it_and_halts_its_market(
     (cancelled,) = await system.events("ORDER_CANCELLED", order_id="taker")
     assert 0 < fills <= 100
     assert cancelled["cancelled_quantity"] == 120 - fills
-    (rejected,) = await system.events("ORDER_REJECTED")
-    assert (rejected["order_id"], rejected["reason"]) == ("after", "MARKET_HALTED")
+    rejected = {e["order_id"]: e["reason"] for e in await system.events("ORDER_REJECTED")}
+    assert rejected == {"after": "MARKET_HALTED", "later": "MARKET_HALTED"}
     assert await system.events("MARKET_SETTLED")
     assert member.metric("alarms_total", alarm="continuation_parked") == 1
 
@@ -552,7 +604,7 @@ async def test_a_truncated_topic_halts_its_lane_and_no_other(
     await system.publish(buy(other, "a", 1, 10, "goes-on"))
 
     await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
-    await _expect_halted(system, member, "truncated")
+    await _expect_halted(system, member, "truncated", partition=0)
 
 
 async def test_a_recreated_topic_halts_its_lanes(
@@ -564,10 +616,8 @@ async def test_a_recreated_topic_halts_its_lanes(
 
     member = await system.member()
 
-    await _expect_halted(system, member, "recreated")
-    lane = member.lanes[TopicPartition(system.settings.orders_topic, 1)]
-    await eventually(lambda: lane.status is LaneStatus.HALTED, 20)
-    assert "recreated" in lane.reason
+    await _expect_halted(system, member, "recreated", partition=0)
+    await _expect_halted(system, member, "recreated", partition=1)
 
 
 async def test_too_few_output_partitions_are_refused_at_the_start(
@@ -584,6 +634,14 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
 
 
 # In few words.
+
+
+def _order_key(system: System, market: MarketId, order_id: str) -> str:
+    """Return what a settlement's pages are sorted by."""
+    account = ids.account_key(AccountId("a"))
+    return ids.order_key(
+        ids.market_key(system.settings.orders_topic, market), account, OrderId(order_id)
+    )
 
 
 def _answers_many(message: bytes) -> bool:
@@ -643,15 +701,17 @@ def _breaking(market_id: MarketId) -> Callable[[Draft, Taker], None]:
 
 
 def _breaking_at(account: str, fill: Callable[..., None]) -> Callable[..., None]:
-    def broken(draft: Draft, book: Any, taker: Taker, maker: Any, quantity: Any) -> None:
+    def broken(draft: Draft, book: Book, taker: Taker, maker: OpenOrder, lots: Quantity) -> None:
         assert maker.account_id != account, "broken on purpose"
-        fill(draft, book, taker, maker, quantity)
+        fill(draft, book, taker, maker, lots)
 
     return broken
 
 
-async def _value(system: System, sql: str, *arguments: object) -> Any:
-    return await system.database.fetchval(sql, *arguments)
+async def _value(system: System, sql: str, *arguments: object) -> int:
+    """Return the one number that a query finds."""
+    found: int = await system.database.fetchval(sql, *arguments)
+    return found
 
 
 async def _facts(system: System) -> list[dict[str, Any]]:
@@ -687,8 +747,10 @@ async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
     return market, other
 
 
-async def _expect_halted(system: System, member: Member, reason: str) -> None:
-    lane = member.lanes[TopicPartition(system.settings.orders_topic, 0)]
+async def _expect_halted(system: System, member: Member, reason: str, *, partition: int) -> None:
+    where = TopicPartition(system.settings.orders_topic, partition)
+    await eventually(lambda: where in member.lanes, 30)
+    lane = member.lanes[where]
     await eventually(lambda: lane.status is LaneStatus.HALTED, 20)
     assert reason in lane.reason
     assert member.metric("alarms_total", alarm="lane_halted")
@@ -714,7 +776,8 @@ async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
 
     async def created() -> bool:
         answer = await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
-        return answer.topic_errors[0][1] == 0
+        (error,) = answer.to_object()["topic_errors"]
+        return bool(error["error_code"] == 0)
 
     await eventually(created, 10)
     await admin.close()

@@ -38,7 +38,17 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 ROWS: Final = 100_000
 LARGE: Final = frozenset(
-    {"orders", "trades", "ledger", "positions", "pockets", "accounts", "batches", "transfers"}
+    {
+        "orders",
+        "trades",
+        "ledger",
+        "positions",
+        "pockets",
+        "accounts",
+        "batches",
+        "transfers",
+        "markets",
+    }
 )
 EXPLAINED: Final = {
     "session_preload_libraries": "auto_explain",
@@ -62,6 +72,9 @@ SELECT md5('a' || n)::uuid, lane, 1000
 INSERT INTO markets
 SELECT md5('m' || n)::uuid, 'orders-1', 0, 'bulk-' || n, 'op', 100, '', 1, 0, 0, 0, 1, 1, 0
   FROM generate_series(0, 99) AS n;
+INSERT INTO markets
+SELECT md5('s' || n)::uuid, 'orders-1', 0, 'done-' || n, 'op', 100, '', 4, 1, 0, 0, 1, 1, 1
+  FROM generate_series(1, {ROWS}) AS n;
 INSERT INTO positions (market, account, quantity)
 SELECT md5('m' || n % 100)::uuid, md5('a' || n)::uuid, n % 3 - 1
   FROM generate_series(1, {ROWS}) AS n;

@@ -75,7 +75,7 @@ class Flow:
             + [self._sweep, self._sweep, self._bank_run, self._bank_run, self._crowd]
             + [self._deposit, self._stray, self._junk, self._resolve]
         )
-        steps = self.random.randint(25, 45)
+        steps = self.random.randint(20, 38)
         times = sorted(self.random.uniform(BEGIN_S, self.until_s) for _ in range(steps))
         if self.random.random() < 0.3:
             # All at once: large batches.
@@ -169,7 +169,7 @@ class Flow:
 
     def _withdraw(self) -> None:
         who = self.random.choice((*TRADERS, *HOT, *HOT, *ADVERSARIES, AccountId("nobody")))
-        self._transfer(Withdraw, who, self.random.choice((1, 10, 100, 500, 2_000, 20_000)))
+        self._transfer(Withdraw, who, self.random.choice((1, 10, 100, 100, 500, 20_000)))
 
     def _bank_run(self) -> None:
         """Spend an account's money in every market at once, and take it out as well."""
@@ -179,7 +179,8 @@ class Flow:
             self._place(market_id, self.random.choice(HOT), Side.SELL, 4, amount // 10)
             self._place(market_id, who, Side.BUY, 5, amount // 10)
             self.now_s += self.random.choice((0.0, 0.0, 0.02))
-            self._transfer(Withdraw, who, self.random.choice((amount, amount // 2, amount // 3)))
+            self._transfer(Withdraw, who, self.random.choice((amount // 2, amount // 3)))
+        self._transfer(Deposit, who, amount)
 
     def _crowd(self) -> None:
         """Let many hold contracts and offers of a market, and resolve it."""
@@ -236,9 +237,7 @@ class Flow:
         self.moved.append(command)
         self._send(command)
 
-    def _send(
-        self, command: MarketCommand | TransferCommand, partition: int | None = None
-    ) -> None:
+    def _send(self, command: MarketCommand | TransferCommand, partition: int | None = None) -> None:
         orders = not isinstance(command, Deposit | Withdraw)
         key = command.account_id if isinstance(command, Deposit | Withdraw) else command.market_id
         partitions = self.order_partitions if orders else self.transfer_partitions

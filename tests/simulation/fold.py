@@ -107,13 +107,15 @@ class Fold:
         self._expect(event, isinstance(command, Unreadable) is unreadable, "is of another kind")
 
     def _nothing(self, event: Event, command: object) -> None:
-        pass
+        """Take in what changes nothing."""
 
     # Orders.
 
     def _known(self, event: Event) -> Order | None:
         market = self.markets.get(event["market_id"])
-        return market and market.orders.get((event["account_id"], event["order_id"]))
+        if market is None:
+            return None
+        return market.orders.get((event["account_id"], event["order_id"]))
 
     def _accepted(self, event: Event, command: PlaceOrder) -> None:
         self._expect(event, self._known(event) is None, "accepts an id twice")
@@ -156,7 +158,8 @@ class Fold:
         best = min(opposite, key=lambda order: order.rank)
         self._expect(event, best is maker, f"passes a better or older maker: {best}")
         self._expect(event, event["price"] == maker.price, "is not at the maker's price")
-        within = event["price"] <= taker.price if taker.side == "BUY" else event["price"] >= taker.price
+        beyond = event["price"] - taker.price
+        within = beyond <= 0 if taker.side == "BUY" else beyond >= 0
         self._expect(event, within, "is beyond the taker's limit")
         self._expect(event, taker.account != maker.account, "is a trade with oneself")
         for order, party in ((taker, parties["TAKER"]), (maker, parties["MAKER"])):
@@ -165,10 +168,12 @@ class Fold:
             left = order.leaves == party["leaves_quantity"] >= 0
             self._expect(event, left, f"leaves {order.leaves}")
         self._move(event, market)
+        self._expect(event, event["index"] > 0, f"answers {command}")
 
     def _move(self, event: Event, market: Market) -> None:
         """Post a fill, and judge its collateral by the positions."""
-        payout, before = market.opened["payout"], sum(max(-q, 0) for q in market.positions.values())
+        payout = market.opened["payout"]
+        before = sum(max(-quantity, 0) for quantity in market.positions.values())
         market.positions[event["buyer"]["account_id"]] += event["quantity"]
         market.positions[event["seller"]["account_id"]] -= event["quantity"]
         shorts = sum(max(-q, 0) for q in market.positions.values())
@@ -254,62 +259,53 @@ class Fold:
 
     def compare(self, database: FakeDatabase) -> Iterator[str]:
         """Yield where the tables say something else."""
-        names = {row["account"]: row["account_id"] for row in database.rows("accounts")}
-        keys = {row["market"]: row["market_id"] for row in database.rows("markets")}
-        pockets: Counter[str] = Counter()
-        for row in database.rows("pockets"):
-            pockets[names[row["account"]]] += row["balance"]
-        pairs: dict[str, tuple[object, object]] = {
-            "balances": (+pockets, +self.balances),
-            "trades": (
-                {r["trade"]: (r["price"], r["quantity"], r["seq"]) for r in database.rows("trades")},
-                self.trades,
-            ),
-            "orders": (
-                {
-                    (keys[r["market"]], names[r["account"]], r["order_id"]): _told(r)
-                    for r in database.rows("orders")
-                },
-                {
-                    (market_id, *name): _of(order)
-                    for market_id, market in self.markets.items()
-                    for name, order in market.orders.items()
-                },
-            ),
-            "positions": (
-                {
-                    (keys[r["market"]], names[r["account"]]): r["quantity"]
-                    for r in database.rows("positions")
-                },
-                {
-                    (market_id, account): quantity
-                    for market_id, market in self.markets.items()
-                    for account, quantity in market.positions.items()
-                },
-            ),
-            "transfers": (
-                {(names[r["account"]], r["transfer_id"]): r["seq"] for r in database.rows("transfers")},
-                {name: event["seq"] for name, (_, event) in self.transfers.items()},
-            ),
-            "markets": (
-                {r["market_id"]: _told_market(r) for r in database.rows("markets")},
-                {market_id: _of_market(market) for market_id, market in self.markets.items()},
-            ),
-            "payouts": (
-                {
-                    (keys[r["market"]], names[r["account"]]): (r["quantity"], r["amount"])
-                    for r in database.rows("payouts")
-                },
-                {
-                    (market_id, account): paid
-                    for market_id, market in self.markets.items()
-                    for account, paid in market.payouts.items()
-                },
-            ),
+        stored, told = _stored(database), self._told()
+        for table in stored:
+            if stored[table] != told[table]:
+                yield f"{table} differ: {_difference(stored[table], told[table])}"
+
+    def _told(self) -> dict[str, dict[Any, Any]]:
+        """Return the tables as the events tell them."""
+        found: dict[str, dict[Any, Any]] = {
+            "balances": +self.balances,
+            "trades": self.trades,
+            "transfers": {name: event["seq"] for name, (_, event) in self.transfers.items()},
+            "markets": {market_id: _of_market(m) for market_id, m in self.markets.items()},
+            "orders": {},
+            "positions": {},
+            "payouts": {},
         }
-        for name, (stored, told) in pairs.items():
-            if stored != told:
-                yield f"{name} differ: {_difference(stored, told)}"
+        for market_id, market in self.markets.items():
+            for name, order in market.orders.items():
+                found["orders"][market_id, *name] = _of(order)
+            for account, quantity in market.positions.items():
+                found["positions"][market_id, account] = quantity
+            for account, paid in market.payouts.items():
+                found["payouts"][market_id, account] = paid
+        return found
+
+
+def _stored(database: FakeDatabase) -> dict[str, dict[Any, Any]]:
+    """Return the tables by the names that clients know."""
+    names = {row["account"]: row["account_id"] for row in database.rows("accounts")}
+    keys = {row["market"]: row["market_id"] for row in database.rows("markets")}
+    pockets: Counter[str] = Counter()
+    for row in database.rows("pockets"):
+        pockets[names[row["account"]]] += row["balance"]
+
+    def holding(row: Row) -> tuple[str, str]:
+        return keys[row["market"]], names[row["account"]]
+
+    rows = database.rows
+    return {
+        "balances": +pockets,
+        "trades": {r["trade"]: (r["price"], r["quantity"], r["seq"]) for r in rows("trades")},
+        "transfers": {(names[r["account"]], r["transfer_id"]): r["seq"] for r in rows("transfers")},
+        "markets": {row["market_id"]: _told_market(row) for row in rows("markets")},
+        "orders": {(*holding(row), row["order_id"]): _told(row) for row in rows("orders")},
+        "positions": {holding(row): row["quantity"] for row in rows("positions")},
+        "payouts": {holding(row): (row["quantity"], row["amount"]) for row in rows("payouts")},
+    }
 
 
 def _difference(stored: Any, told: Any) -> str:  # noqa: ANN401

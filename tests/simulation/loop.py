@@ -11,6 +11,8 @@ from collections.abc import Callable, Coroutine
 from random import Random
 from typing import Any, TypeVar
 
+from typing_extensions import override
+
 T = TypeVar("T")
 
 
@@ -19,13 +21,17 @@ class StuckError(RuntimeError):
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task with a number."""
+    """A task with a number, which it has before asyncio puts it into its set of all."""
 
-    number = 0
+    def __init__(self, number: int, work: Coroutine[Any, Any, Any], **options: Any) -> None:  # noqa: ANN401
+        self.number = number
+        super().__init__(work, **options)
 
+    @override
     def __hash__(self) -> int:
         return self.number
 
+    @override
     def __eq__(self, other: object) -> bool:
         return self is other
 
@@ -43,6 +49,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self._tasks = first_task
         self.set_task_factory(self._make_task)  # type: ignore[arg-type]
 
+    @override
     def time(self) -> float:
         """Return virtual seconds since the beginning."""
         return self._now
@@ -57,11 +64,13 @@ class SimulatedLoop(asyncio.BaseEventLoop):
             timer.cancel()
 
     def _make_task(
-        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], **options: Any
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        **options: Any,  # noqa: ANN401 - as asyncio gives them
     ) -> asyncio.Task[T]:
-        task = SimulatedTask(work, loop=loop, **options)
         self._tasks += 1
-        task.number = self._tasks
+        task = SimulatedTask(self._tasks, work, loop=loop, **options)
         self.on_task(task)
         return task
 

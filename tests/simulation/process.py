@@ -1,8 +1,8 @@
 """A worker process that can die at any await: the real worker over ports that die with it.
 
-Everything of ``worker`` runs as it is: assignments, lanes, committers, publishers. Only the objects
-that they get through their ports stand between them and the world. When the process is killed, every
-port is dead at once, whatever its tasks still do on their way out. A stalled process hears and says
+Everything of ``worker`` runs as it is: assignments, lanes, committers, publishers. Only what they
+get through their ports stands between them and the world. When the process is killed, every port
+is dead at once, whatever its tasks still do on their way out. A stalled process hears and says
 nothing, and its group hears nothing of it.
 """
 
@@ -12,9 +12,11 @@ from contextvars import ContextVar
 from random import Random
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
+from typing_extensions import override
+
 from tests.simulation.faults import Fault
 from tests.support.fake_broker import FakeBroker, FakeConsumer, FakeProducer
-from tests.support.fake_store import Fate, FakeStore
+from tests.support.fake_store import FakeStore, Fate
 from worker.assignment import Assignments
 from worker.commit import Committer
 from worker.domain.book import OpenOrder
@@ -76,13 +78,16 @@ class AlarmedMetrics(LaneMetrics):
         super().__init__(process.world.metrics, lane, partition)
         self._process = process
 
+    @override
     def alarm(self, name: str, **fields: object) -> None:
         self._process.world.alarm(self._process, f"{name} {self.names} {fields}")
 
+    @override
     def lost_race(self) -> None:
         super().lost_race()
         self._process.world.window("race lost")
 
+    @override
     def committed(self, *, commands: int, events: int, fills: int, draws: int) -> None:
         super().committed(commands=commands, events=events, fills=fills, draws=draws)
         if draws:
@@ -224,7 +229,10 @@ class Process:
             self.world.note(self.name, call)
         if fault and moment == "after":
             self._suffer(fault, call, moment)
-        await self._awake()
+        self.require_life()
+        if call != "poll":
+            # A poll is heard in the step that took the records, or a seek would come in between.
+            await self._awake()
         return result
 
     def require_life(self) -> None:
@@ -278,9 +286,7 @@ class Process:
             partition.partition,
             store=store,
             publisher=publisher,
-            committer=lambda state, epoch: self._committer(
-                store, publisher, metrics, state, epoch
-            ),
+            committer=lambda state, epoch: self._committer(store, publisher, metrics, state, epoch),
             metrics=metrics,
             clock=self.system().clock,
         )
@@ -334,7 +340,7 @@ class ProcessLine:
             return Fate.DONE
         if fault is not None:
             self._process.world.note(self._process.name, call, str(fault))
-        return FATES[fault] if fault in FATES else Fate.DONE
+        return Fate.DONE if fault is None else FATES[fault]
 
     def latency_s(self, call: str) -> float:  # noqa: ARG002
         slow_s, self._slow_s = self._slow_s, 0.0
@@ -352,6 +358,7 @@ class CountedStore(FakeStore):
         super().__init__(process.world.database, ProcessLine(process), process.world.loop.sleep)
         self._process, self._lane = process, lane
 
+    @override
     def landed(self, error: StoreError | None) -> None:
         world = self._process.world
         world.note(self._process.name, "landed", type(error).__name__)
@@ -594,4 +601,3 @@ def fail_if_told(process: Process, call: str) -> None:
     """Raise BrokerError if that is the fate of this call."""
     if process.world.faults.of_call(call, process=False) is not None:
         raise BrokerError(f"{call}: fails")
-

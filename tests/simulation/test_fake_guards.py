@@ -5,7 +5,7 @@ from typing import cast
 import pytest
 
 from tests.integration import test_guards as guards
-from tests.support.books import Books, deposit
+from tests.support.books import Books, deposit, resolve
 from tests.support.fake_store import FakeBooks
 from worker.domain.commands import Outcome
 from worker.domain.state import Limits
@@ -28,10 +28,10 @@ async def world() -> guards.World:
     for market in (guards.OPEN, guards.HALTED, guards.SETTLING, guards.SETTLED, guards.ELSEWHERE):
         await guards._trade_in(other if market == guards.ELSEWHERE else lane, market)
     await lane.halt(guards.HALTED)
-    await lane.run(guards.resolve(guards.SETTLED))
+    await lane.run(resolve(guards.SETTLED))
     await lane.settle()
     lane.limits = Limits(2_500, fills=1)
-    await lane.run(guards.resolve(guards.SETTLING, Outcome.YES))
+    await lane.run(resolve(guards.SETTLING, Outcome.YES))
     lane.limits = Limits(2_500)
     return guards.World(cast("Books", books), cash, lane, other)
 

@@ -91,6 +91,7 @@ class World:
     processes: list[Process] = field(default_factory=list)
     database: FakeDatabase = field(default_factory=FakeDatabase)
     metrics: Metrics = field(default_factory=Metrics)
+    read_events: dict[TopicPartition, list[dict[str, Any]]] = field(default_factory=dict)
     deadline_s: float = 2.0
     dead_letters: str = "dead"
 
@@ -289,6 +290,8 @@ class World:
             case Fault.CLOCK_JUMP:
                 self.window("W23")
                 self._jump_ms += int((strike.dice - 0.5) * 7_200_000)
+            case _:
+                """It only lasts."""
 
     def _broker_up(self) -> None:
         self.kafka.down = self.faults.lasting(Fault.BROKER_DOWN)
@@ -318,10 +321,9 @@ class World:
         for partition in self.partitions():
             row, end = self.lane_row(partition), self.kafka.log(partition).end
             if row["next_offset"] != end or row["resume"]:
-                return f"{partition} stands at {row['next_offset']} of {end}, {row['resume'][:60]!r}"
-            route = self.route(partition)
-            events = self.kafka.records(TopicPartition(route.events_topic, route.partition))
-            last = max((check.seq_of(record) for record in events), default=0)
+                at = row["next_offset"]
+                return f"{partition} stands at {at} of {end}, {row['resume'][:60]!r}"
+            last = max(map(check.seq_of, check.published(self, partition)), default=0)
             if last != row["last_seq"]:
                 return f"{partition} has published up to {last} of {row['last_seq']}"
         return ""

@@ -677,8 +677,7 @@ class Exchange:
     def _check(self, lane: LaneDriver, done: Committed) -> None:
         """Look whether budgets held, and memory and tables agree."""
         draft, limits, state = done.batch.draft, done.batch.limits, lane.state
-        assert done.rows <= draft.rows(), "rows() is an upper bound"
-        assert done.rows <= limits.rows, "the row budget"
+        assert done.rows <= draft.rows() <= limits.rows, "the budget of rows"
         said = journal.encode(
             [entry for entry in draft.entries if not isinstance(entry, DeadLetter)],
             state.home.kind,

@@ -223,6 +223,7 @@ class _Group:
         self.group_id = group_id
         self._kafka = kafka
         self._members: list[FakeConsumer] = []
+        self._settled = True
         self._ready: dict[FakeConsumer, asyncio.Future[frozenset[TopicPartition] | None]] = {}
 
     def join(self, member: "FakeConsumer") -> None:
@@ -238,23 +239,31 @@ class _Group:
     def share_of(
         self, member: "FakeConsumer"
     ) -> "asyncio.Future[frozenset[TopicPartition] | None]":
-        """Return what is done when every member asks: the share, or None to begin again."""
+        """Return what is done when every member asks: the share, or None to begin again.
+
+        Whoever asks while nobody else has reason to makes all the others ask.
+        """
+        if self._settled:
+            self._rebalance(but=member)
         share = asyncio.get_running_loop().create_future()
         self._ready[member] = share
         if all(other in self._ready for other in self._members):
             self._assign()
         return share
 
-    def _rebalance(self) -> None:
+    def _rebalance(self, but: "FakeConsumer | None" = None) -> None:
+        self._settled = False
         self._answer({})
         for member in self._members:
-            member.rejoin()
+            if member is not but:
+                member.rejoin()
 
     def _assign(self) -> None:
         shares: dict[FakeConsumer, set[TopicPartition]] = {each: set() for each in self._members}
         topics = {topic for each in self._members for topic in each.topics}
         for number, partition in enumerate(self._kafka.partitions(topics)):
             shares[self._members[number % len(self._members)]].add(partition)
+        self._settled = True
         self._answer(shares)
 
     def _answer(self, shares: Mapping["FakeConsumer", set[TopicPartition]]) -> None:
@@ -370,12 +379,15 @@ class FakeConsumer:
             self.group.join(self)
             lost, self._held = self._held, frozenset()
             await self._tell(self._told.revoked, lost)
-            # Whatever has begun meanwhile is the rebalance that this member is now ready for.
+            # Its session may have ended meanwhile; and whatever has begun is the rebalance that
+            # this member is now ready for.
+            self.group.join(self)
             self._rejoin.clear()
             share = await self.group.share_of(self)
             if share is None:
                 continue
             self._held = share
+            self.missed = False
             self._positions.clear()
             self._paused.clear()
             await self._tell(self._told.assigned, share)

@@ -1,9 +1,9 @@
 """The database in memory, for tests and for the simulation.
 
-`FakeDatabase` is the cluster: tables, snapshots, and at COMMIT the first committer wins, as on DSQL.
-`FakeStore`, one lane's connection, is the port. What a batch does is worked out here from the very
-parameters that PostgreSQL gets, without a line of ``worker.domain``'s rules; what it may do is
-decided by the CHECKs, keys and NOT NULLs that stand in the schema files, tried in the order in which
+`FakeDatabase` is the cluster: tables, snapshots, and at COMMIT the first committer wins, as on
+DSQL. `FakeStore`, one lane's connection, is the port. What a batch does is worked out here from the
+very parameters that PostgreSQL gets, without a line of the rules in ``worker.domain``; what it may
+do is decided by the CHECKs, keys and NOT NULLs of the schema files, tried in the order in which
 PostgreSQL comes to them, so that the same guard speaks first.
 
 A transaction reads at one instant, which is its snapshot, and is validated at a later one. There is
@@ -17,7 +17,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
-from functools import cache
+from functools import cache, partial
 from importlib.resources import files
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
@@ -173,13 +173,13 @@ class _Expression:
 
     def _atom(self) -> str:
         token = self._left.pop(0)
-        if token == "(":
+        if token == "(":  # noqa: S105
             inner = self._either()
             self._expect(")")
             return inner
-        if token == "-":
+        if token == "-":  # noqa: S105
             return f"-{self._atom()}"
-        if token == "length":
+        if token == "length":  # noqa: S105
             return f"len({self._list()[0]})"
         return token if token[0] in "'0123456789" else f"row[{token!r}]"
 
@@ -621,11 +621,11 @@ class BatchStatement:
         for account, lane in pockets:
             change = self._changes[account, lane]
             held = self.transaction.get("pockets", account, lane)
-            if change.fresh == 0 and held and change.need is not None:
-                if held["balance"] >= change.need:
-                    balance = _bigint(held["balance"] + change.amount)
-                    self.transaction.update("pockets", held, balance=balance)
-                    missed -= 1
+            need = change.need if change.fresh == 0 else None
+            if held and need is not None and held["balance"] >= need:
+                balance = _bigint(held["balance"] + change.amount)
+                self.transaction.update("pockets", held, balance=balance)
+                missed -= 1
         for account, lane in pockets:
             change = self._changes[account, lane]
             if change.fresh == 1 and change.need == 0:
@@ -858,9 +858,8 @@ class FakeStore:
 
         pages: dict[MarketId, Page] = {}
         for market_id, request in lack.pages.items():
-            pages[market_id] = await self._look(
-                "read", lambda asked=request: self._page(home.lane, asked)
-            )
+            look_at = partial(self._page, home.lane, request)
+            pages[market_id] = await self._look("read", look_at)
         return await self._look("read", look)
 
     def statement(self, batch: Batch, seal: Seal) -> Statement:
@@ -877,7 +876,8 @@ class FakeStore:
             row = self._database.get("lanes", lane)
             assert row is not None, "a lane's row is never deleted"
             batch = self._database.get("batches", ids.batch_key(lane, batch_no))
-            return Standing(row["epoch"], row["batch_no"], batch and batch["plan_hash"])
+            won = None if batch is None else batch["plan_hash"]
+            return Standing(row["epoch"], row["batch_no"], won)
 
         return await self._look("standing", look)
 
@@ -942,15 +942,18 @@ class FakeStore:
         self._busy = True
         try:
             if not self._connected:
-                fate = self._line.fate("connect")
-                await self._travel("connect")
-                if fate is not Fate.DONE:
-                    raise Unavailable(f"connect: {fate.name}")
-                self._connected = True
+                await self._connect()
         except BaseException:
             self._busy = False
             raise
         return self._line.fate(call)
+
+    async def _connect(self) -> None:
+        fate = self._line.fate("connect")
+        await self._travel("connect")
+        if fate is not Fate.DONE:
+            raise Unavailable(f"connect: {fate.name}")
+        self._connected = True
 
     def _may_fail(self, call: StoreCall, fate: Fate) -> None:
         """Raise what is heard of a call that the server never ran, or ran in vain."""
@@ -1087,9 +1090,9 @@ class FakeStore:
     def _winners(self, request: PageRequest) -> Iterable[Row]:
         sign = 1 if rows.OUTCOMES[request.outcome] == 1 else -1
         for row in self._database.rows("positions"):
-            if row["market"] == request.market and row["account"] > request.after:
-                if sign * row["quantity"] > 0:
-                    yield row
+            next_ones = row["market"] == request.market and row["account"] > request.after
+            if next_ones and sign * row["quantity"] > 0:
+                yield row
 
     def _payee(self, lane: Lane, position: Row) -> Payee:
         account = position["account"]
@@ -1174,9 +1177,7 @@ class FakeBooks:
     def opened(cls) -> "FakeBooks":
         """Return books with the streams that `tests.support.books.opened` registers."""
         books = cls()
-        books.database.register(
-            ORDERS, f"parity.{ORDERS}", StreamKind.ORDERS, ORDER_LANES
-        )
+        books.database.register(ORDERS, f"parity.{ORDERS}", StreamKind.ORDERS, ORDER_LANES)
         books.database.register(
             TRANSFERS, f"parity.{TRANSFERS}", StreamKind.TRANSFERS, TRANSFER_LANES
         )

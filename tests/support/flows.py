@@ -202,14 +202,12 @@ def sell(
 
 
 def opening(amounts: Sequence[int]) -> list[Sent]:
-    """Return the deposits of the traders (0: none, the account stays unknown) and two markets."""
-    deposits = [
-        deposit(name, "opening", amount)
+    """Return the deposits of the traders. Nothing: the account stays unknown."""
+    return [
+        Sent(deposit(name, "opening", amount), 0)
         for name, amount in zip(TRADERS, amounts, strict=True)
         if amount
     ]
-    markets = [open_market(MarketId(name)) for name in MARKETS[:2]]
-    return [*(Sent(command, 0) for command in deposits), *(Sent(m, 0) for m in markets)]
 
 
 poor = st.lists(
@@ -222,8 +220,9 @@ rich = st.just([RICH] * len(TRADERS))
 
 
 def run(exchange: Exchange, amounts: Sequence[int], flow: Sequence[Sent], chunk: int) -> Exchange:
-    """Feed the opening, then the flow, some commands at a time; return the exchange."""
+    """Feed the deposits, then two markets and the flow, some at a time; return the exchange."""
     exchange.feed(opening(amounts))
-    for start in range(0, len(flow), chunk):
-        exchange.feed(flow[start : start + chunk])
+    commands = [*(Sent(open_market(MarketId(name)), 0) for name in MARKETS[:2]), *flow]
+    for start in range(0, len(commands), chunk):
+        exchange.feed(commands[start : start + chunk])
     return exchange

@@ -1,7 +1,8 @@
 """What must hold after every test, whatever was done to the system before.
 
-``check`` compares five things that know nothing of each other: the input topics, the output topics,
-the tables, a stranger who reads only events, and a replay of every batch from its records and facts.
+``check`` compares five things that know nothing of each other: the input topics, the output
+topics, the tables, a stranger who reads only events, and a replay of every batch from its records
+and facts.
 """
 
 import json
@@ -54,7 +55,8 @@ VIOLATIONS: Final = {
                       WHERE lane = -2 GROUP BY market) l USING (market)
           LEFT JOIN (SELECT market, sum(greatest(quantity, 0)) AS longs
                        FROM positions GROUP BY market) p USING (market)
-          LEFT JOIN (SELECT market, sum(quantity) AS paid FROM payouts GROUP BY market) d USING (market)
+          LEFT JOIN (SELECT market, sum(quantity) AS paid
+                       FROM payouts GROUP BY market) d USING (market)
          WHERE m.escrow <> m.payout * m.open_interest
             OR m.escrow <> coalesce(l.amount, 0)
             OR m.open_interest <> coalesce(p.longs, 0) - coalesce(d.paid, 0)""",
@@ -202,9 +204,9 @@ def check(evidence: Evidence) -> None:
         check_answers(lane)
         dead_letters.update(check_journal(lane))
         replay(lane)
-        stranger.read(record.value for record in first_occurrences(lane.outputs))
-    found = {_identity(record) for record in evidence.dead_letters}
-    assert found == set(dead_letters), "the dead letters are not the journal's"
+        stranger.read(value_of(record) for record in first_occurrences(lane.outputs))
+    published = {_identity(record) for record in evidence.dead_letters}
+    assert published == set(dead_letters), "the dead letters are not the journal's"
     assert not [d for d, times in dead_letters.items() if times > 1], "a dead letter twice"
     check_stranger(stranger, evidence)
 
@@ -230,7 +232,7 @@ def check_answers(lane: LaneEvidence) -> None:
     """Each record below the cursor has exactly one answer, by the topics alone."""
     answers = Counter(
         event["offset"]
-        for event in (json.loads(r.value) for r in first_occurrences(lane.outputs))
+        for event in (json.loads(value_of(r)) for r in first_occurrences(lane.outputs))
         if event["index"] == 0
     )
     asked = {r.offset for r in lane.inputs if r.offset < lane.row["next_offset"]}
@@ -250,6 +252,13 @@ def check_journal(lane: LaneEvidence) -> list[bytes]:
 def seq_of(record: ConsumerRecord) -> int:
     """Return the seq that the record's header names."""
     return int(dict(record.headers)["ce_id"].rpartition(b"/")[2])
+
+
+def value_of(record: ConsumerRecord) -> bytes:
+    """Return the value of an event's record, which is never null."""
+    value: bytes | None = record.value
+    assert value is not None, record
+    return value
 
 
 def first_occurrences(records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
@@ -346,8 +355,9 @@ def check_stranger(stranger: Stranger, evidence: Evidence) -> None:
     )
     for market_id, escrow, outcome, status, market_seq in tables["markets"]:
         market = stranger.markets[market_id]
-        seen = (market.escrow, {"": 0, "YES": 1, "NO": 2}[market.outcome], market.settled)
-        assert (*seen, market.seq) == (escrow, outcome, status == 4, market_seq), market_id
+        held = market.locked - market.paid.total()
+        seen = (held, {"": 0, "YES": 1, "NO": 2}[market.outcome], market.settled, market.seq)
+        assert seen == (escrow, outcome, status == 4, market_seq), market_id
 
 
 def _same(seen: Mapping[Any, Any], stored: Mapping[Any, Any], what: str) -> None:

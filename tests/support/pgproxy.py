@@ -69,6 +69,7 @@ class PgProxy:
         self._server: asyncio.Server | None = None
         self._port = 0
         self._links: set[asyncio.Task[None]] = set()
+        self._open: set[_Link] = set()
         self.traps: list[Trap] = []
         self.latency_s = 0.0
         self.batches = 0
@@ -102,6 +103,11 @@ class PgProxy:
         self.traps.append(trap)
         return trap
 
+    def say_goodbye(self) -> None:
+        """Tell every client what a server says that is shut down, and leave the lines open."""
+        for link in self._open:
+            link.say_goodbye()
+
     async def up(self) -> None:
         """Listen, at the same port as before."""
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
@@ -123,11 +129,13 @@ class PgProxy:
         self._links.add(task)
         try:
             link = _Link(self, reader, writer)
+            self._open.add(link)
             await link.run(*await asyncio.open_connection(*self._target))
         except (OSError, asyncio.IncompleteReadError, _BrokenError, asyncio.CancelledError):
             pass
         finally:
             self._links.discard(task)
+            self._open -= {link for link in self._open if link.of(writer)}
             writer.transport.abort()
 
 
@@ -147,6 +155,13 @@ class _Link:
         self._awaited: list[Trap | None] = []
         """Of each statement under way: the trap that sprang on it."""
         self._reply: list[bytes] = []
+
+    def of(self, writer: asyncio.StreamWriter) -> bool:
+        return self._to_client is writer
+
+    def say_goodbye(self) -> None:
+        fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
+        self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._from_server, self._to_server = reader, writer

@@ -22,6 +22,7 @@ from typing import Any, Final, NamedTuple, Self
 import asyncpg
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRecord
 from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import SecretStr
 
 from producers.client import OrderPublisher, Publishable
@@ -157,7 +158,13 @@ class System:
     @classmethod
     @asynccontextmanager
     async def start(
-        cls, database_url: str, bootstrap: str, prefix: str, *, partitions: int = 2, **settings: Any
+        cls,
+        database_url: str,
+        bootstrap: str,
+        prefix: str,
+        *,
+        partitions: int = 2,
+        **settings: object,
     ) -> AsyncIterator[Self]:
         """Make topics and tables, and take everything down in the end. No worker runs yet."""
         made = config.load(
@@ -182,7 +189,7 @@ class System:
                     bootstrap, orders_topic=made.orders_topic, transfers_topic=made.transfers_topic
                 )
             )
-            raw = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_request_size=10**6)
+            raw = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=10**6)
             await raw.start()
             stack.push_async_callback(raw.stop)
             log = Log(bootstrap, _topics(made))
@@ -196,7 +203,7 @@ class System:
 
     # Workers.
 
-    async def member(self, **settings: Any) -> Member:
+    async def member(self, **settings: object) -> Member:
         """Start a worker in this process; ``settings`` differ from the system's."""
         made = self.settings.model_copy(update=_secret(settings))
         broker = AiokafkaBroker(
@@ -210,7 +217,7 @@ class System:
         self.workers.append(member := Member(worker, broker, task))
         return member
 
-    async def process(self, **settings: Any) -> Process:
+    async def process(self, **settings: object) -> Process:
         """Start a worker in a process of its own."""
         made = {**self.settings.model_dump(), **settings, "http_port": 0}
         made["database_url"] = settings.get(
@@ -241,18 +248,25 @@ class System:
         """Publish commands to where they belong, in order per key."""
         await self.publisher.publish_all(commands)
 
-    async def send(self, topic: str, records: Iterable[Sent]) -> list[int]:
+    async def send(self, topic: str, records: Sequence[Sent]) -> list[int]:
         """Publish records as they are, in order per partition; return their offsets."""
-        sending = [
-            await self.raw.send(topic, r.value, r.key, r.partition, headers=list(r.headers))
-            for r in records
-        ]
-        return [(await ack).offset for ack in sending]
+        offsets = [0] * len(records)
+        for partition in {record.partition for record in records}:
+            own = [(n, r) for n, r in enumerate(records) if r.partition == partition]
+            while own:
+                batch = self.raw.create_batch()
+                taken = list(itertools.takewhile(lambda entry: _fits(batch, entry[1]), own))  # noqa: B023
+                ack = await self.raw.send_batch(batch, topic, partition=partition)
+                base = (await ack).offset
+                for place, (n, _) in enumerate(taken):
+                    offsets[n] = base + place
+                own = own[len(taken) :]
+        return offsets
 
     # What comes out.
 
     async def answered(self, within_s: float = ANSWERED_S) -> None:
-        """Wait until every record is answered, nothing is left to do, and all of it is published."""
+        """Wait until every record is answered, nothing is left to do, and all is published."""
         await eventually(self._is_answered, within_s)
 
     async def _is_answered(self) -> bool:
@@ -292,8 +306,9 @@ class System:
         for topic in (self.settings.events_topic, self.settings.transfer_events_topic):
             for partition in range(self.partitions):
                 records = self.log.records[TopicPartition(topic, partition)]
-                events = [json.loads(r.value) for r in invariants.first_occurrences(records)]
-                found += [{"partition": partition, **event} for event in events]
+                first = invariants.first_occurrences(records)
+                events = [json.loads(invariants.value_of(record)) for record in first]
+                found += [{"topic": topic, "partition": partition, **event} for event in events]
         return [
             event
             for event in found
@@ -326,14 +341,20 @@ class System:
         )
 
 
+def _fits(batch: BatchBuilder, record: Sent) -> bool:
+    headers = list(record.headers)
+    added = batch.append(timestamp=None, key=record.key, value=record.value, headers=headers)
+    return added is not None
+
+
 def _has_work(resume: str) -> bool:
     left = json.loads(resume or "{}")
     return "sweep" in left or not all(s["parked"] for s in left.get("settlements", ()))
 
 
-def _secret(settings: dict[str, Any]) -> dict[str, Any]:
+def _secret(settings: dict[str, object]) -> dict[str, object]:
     if "database_url" in settings:
-        return {**settings, "database_url": SecretStr(settings["database_url"])}
+        return {**settings, "database_url": SecretStr(str(settings["database_url"]))}
     return settings
 
 

@@ -26,11 +26,11 @@ def test_without_any_variable_there_are_defaults() -> None:
 
 def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PARITY_HTTP_PORT", "9999")
-    monkeypatch.setenv("PARITY_STALL_S", "5")
+    monkeypatch.setenv("PARITY_STALL_S", "90")
 
     settings = config.load(http_port=0, stall_s=None)
 
-    assert (settings.http_port, settings.stall_s) == (0, 5.0)
+    assert (settings.http_port, settings.stall_s) == (0, 90.0)
 
 
 def test_a_new_incarnation_is_another_stream() -> None:
@@ -42,7 +42,8 @@ def test_a_new_incarnation_is_another_stream() -> None:
     [
         ("HTTP_PORT", "99999", "less than or equal to 65535"),
         ("HTTP_PORT", "many", "valid integer"),
-        ("STALL_S", "0", "greater than 0"),
+        ("STALL_S", "0", "greater than or equal to 10"),
+        ("STALL_S", "19", "at least twice PARITY_DATABASE_TIMEOUT_S, which is 10"),
         ("DRAIN_S", "-3", "greater than 0"),
         ("AUDIT_EVERY_S", "-1", "greater than or equal to 0"),
         ("BATCH_ROWS", "10", "greater than or equal to 600"),

@@ -263,6 +263,16 @@ async def test_the_time_of_a_suspended_process_does_not_count() -> None:
     assert kennel.ended == 0
 
 
+async def test_a_database_that_says_no_is_not_taken_to_be_there_a_moment_longer() -> None:
+    kennel = Kennel()
+    await kennel.probe_once()
+    kennel.database = False
+    await kennel.probe_once()
+
+    assert not kennel.probe.answers
+    assert kennel.probe.answered_within(ANSWERS_S)
+
+
 # What health says.
 
 
@@ -271,12 +281,16 @@ async def test_the_probe_remembers_when_it_was_answered() -> None:
     assert not kennel.probe.answered_within(READY_S)
 
     await kennel.probe_once()
-    assert kennel.probe.answered_within(ANSWERS_S)
+    assert kennel.probe.answers
 
+    kennel.time.now_s += ANSWERS_S + 0.1
+    assert not kennel.probe.answers
+
+    await kennel.probe_once()
     kennel.time.now_s += READY_S
     kennel.database = False
     await kennel.probe_once()
-    assert not kennel.probe.answered_within(ANSWERS_S)
+    assert not kennel.probe.answers
     assert kennel.probe.answered_within(READY_S)
     assert kennel.probe.error == "no route"
 

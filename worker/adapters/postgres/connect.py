@@ -1,5 +1,6 @@
 """Connections with the settings that the statements rely on, checked once made."""
 
+import asyncio
 from typing import Final
 
 import asyncpg
@@ -44,6 +45,9 @@ async def connect(
     except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
         connection.terminate()
         raise outcomes.of_connect(error) from error
+    except asyncio.CancelledError:
+        connection.terminate()
+        raise
     if isolation != "repeatable read":
         connection.terminate()
         raise ConfigError(

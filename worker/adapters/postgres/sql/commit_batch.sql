@@ -2,7 +2,9 @@
 -- The worker states trades, transfers, draws and payees; postings, positions, collateral, open
 -- interest, escrow and every pocket's change are derived here. A wrong batch fails a CHECK of
 -- `batches` or of another table and is refused whole. No join between two CTEs: with hash joins
--- off such a join is quadratic, so they meet in UNION ALL and GROUP BY.
+-- off such a join is quadratic, so they meet in UNION ALL and GROUP BY. A CASE around conditions on
+-- a large table hides from the planner how few rows they leave: planned while the table is small,
+-- it would begin with that table, and read all of it for ever.
 -- $1 lane, $2 epoch, $3 batch_no expected, $4 next_offset, $5 last_seq, $6 lane_time_ms,
 -- $7 last_record_sha, $8 resume, $9 published_batch_no, $10 batch_id, $11 first_offset,
 -- $12 first_seq, $13 owner, $14 plan_hash, $15 facts, $16 events; then JSON rows:
@@ -153,9 +155,9 @@ WITH new_account AS (
            resolved_seq = greatest(m.resolved_seq, c.resolved_seq)
       FROM market_change c
      WHERE m.market = c.market
-       AND m.lane = $1
-       AND (c.status = 0 OR c.status > m.status)
-       AND (c.outcome = 0 OR m.outcome = 0)
+       AND CASE WHEN m.lane = $1
+                 AND (c.status = 0 OR c.status > m.status)
+                 AND (c.outcome = 0 OR m.outcome = 0) THEN true END
     RETURNING 1
 ), new_order AS (
     INSERT INTO orders (order_key, market, account, lane, order_id, side, price, quantity,
@@ -170,8 +172,6 @@ WITH new_account AS (
     UPDATE orders o SET leaves = u.leaves, status = u.status
       FROM json_to_recordset($21::json) AS u(order_key uuid, leaves bigint, status smallint)
      WHERE o.order_key = u.order_key
-       -- CASE hides from the planner how few rows this leaves. It would otherwise, on an empty
-       -- table, choose to read the whole of it.
        AND CASE WHEN o.lane = $1 AND o.leaves > 0 AND o.leaves >= u.leaves THEN true END
     RETURNING 1
 ), fence AS (
@@ -206,7 +206,8 @@ SELECT $10::uuid, $1::int, $3::bigint + 1, $11, $4::bigint, $12, $5::bigint, $2:
        json_array_length($21::json) - (SELECT count(*) FROM changed_order),
        (SELECT count(*) FROM trade t JOIN markets m ON m.market = t.market WHERE t.price >= m.payout),
        (SELECT count(*) FROM trade)
-           - (SELECT count(*) FROM trade t JOIN markets m ON m.market = t.market WHERE m.status = 1),
+           - (SELECT count(*) FILTER (WHERE m.status = 1)
+                FROM trade t JOIN markets m ON m.market = t.market),
        (SELECT count(*)
           FROM (SELECT market FROM trade
                 INTERSECT
