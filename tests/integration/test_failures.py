@@ -335,6 +335,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     rival = await system.member(group_id=f"{system.prefix}rival")
+    await eventually(lambda: _lanes_ready(rival) == 4, 30)
 
     for _ in range(20):
         await system.publish(*_crossing(markets, 100))
@@ -402,10 +403,12 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     second.release()
     await system.answered()
     (refused,) = await system.events("TRANSFER_REJECTED")
+    kept_back = await _value(system, _IN_TRANSFERS_LANES)
     await system.publish(withdraw("hot", amount, "w"))
     await system.check_invariants()
 
     assert refused["reason"] == "FUNDS_IN_USE"
+    assert kept_back == 0
     assert len(await system.events("WITHDRAWN", amount=amount)) == 1
 
 
@@ -431,6 +434,7 @@ async def test_withdrawals_under_constant_contention_are_all_answered(
     assert len(withdrawn) + len(rejected) == 60
     assert len(withdrawn) > 20
     assert [f for f in await _facts(wide_system) if "gatherings" in f], "nothing was gathered"
+    assert await _value(wide_system, _IN_TRANSFERS_LANES) == 0
 
 
 # The database refuses.
@@ -634,6 +638,10 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
 
 
 # In few words.
+
+
+_IN_TRANSFERS_LANES = """
+    SELECT coalesce(sum(balance), 0) FROM pockets JOIN lanes USING (lane) WHERE kind = 'TRANSFERS'"""
 
 
 def _order_key(system: System, market: MarketId, order_id: str) -> str:

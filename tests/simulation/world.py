@@ -206,6 +206,10 @@ class World:
         mark: int = self.lane_row(partition)["published_batch_no"]
         return mark
 
+    def last_published(self, partition: TopicPartition) -> int:
+        """Return the highest seq in a lane's topic of events."""
+        return max(map(check.seq_of, check.published(self, partition)), default=0)
+
     def another_is_ready(self, process: Process, partition: TopicPartition) -> bool:
         """Return whether another process takes commands of that partition."""
         return any(other.is_ready(partition) for other in self.processes if other is not process)
@@ -323,7 +327,7 @@ class World:
             if row["next_offset"] != end or row["resume"]:
                 at = row["next_offset"]
                 return f"{partition} stands at {at} of {end}, {row['resume'][:60]!r}"
-            last = max(map(check.seq_of, check.published(self, partition)), default=0)
+            last = self.last_published(partition)
             if last != row["last_seq"]:
                 return f"{partition} has published up to {last} of {row['last_seq']}"
         return ""
