@@ -4,16 +4,17 @@
 PYTHON ?= python3
 UV ?= uv
 ARGS ?=
+SEEDS ?= 300
 
 VENV := .venv
 BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench venv lock clean
+.PHONY: help demo test lint bench simulate venv lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-7s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafka, orders, proof (ARGS=...)
 	$(BIN)/parity demo $(ARGS)
@@ -29,6 +30,9 @@ lint: $(VENV)/dev.stamp ## format, lint, types, layers
 
 bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300)
+	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
 
 venv: $(VENV)/dev.stamp ## .venv with everything a developer needs
 

@@ -91,7 +91,8 @@ class Consumer(Protocol):
 
         Raises OffsetOutOfRange (``args[1]`` is the TopicPartition) once; the partition is silent
         until the next ``seek``. Raises BrokerError when the consumer must be thrown away and made
-        anew. A dead broker just gives nothing.
+        anew. A dead broker just gives nothing. What it returns is handed on without an ``await``
+        in between: a ``seek`` that slipped in would make a lane accept a gap.
         """
 
     def assignment(self) -> frozenset[TopicPartition]:

@@ -40,23 +40,28 @@ SMALL_BATCHES = 600
 
 
 @pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
-
-
-@pytest.fixture
 async def proxy(database_url: str) -> AsyncIterator[PgProxy]:
     async with PgProxy.before(database_url) as proxy:
         yield proxy
 
 
+# Both ask for the proxy so that it outlives their workers.
+
+
+@pytest.fixture
+async def system(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str, proxy: PgProxy
+) -> AsyncIterator[System]:
+    assert not proxy.traps
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
+        yield system
+
+
 @pytest.fixture
 async def wide_system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str, proxy: PgProxy
 ) -> AsyncIterator[System]:
+    assert not proxy.traps
     bootstrap = kafka_server.bootstrap
     async with System.start(database_url, bootstrap, topic_prefix, partitions=4) as system:
         yield system
@@ -641,7 +646,9 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
 
 
 _IN_TRANSFERS_LANES = """
-    SELECT coalesce(sum(balance), 0) FROM pockets JOIN lanes USING (lane) WHERE kind = 'TRANSFERS'"""
+    SELECT coalesce(sum(balance), 0)
+      FROM pockets JOIN lanes USING (lane)
+     WHERE kind = 'TRANSFERS'"""
 
 
 def _order_key(system: System, market: MarketId, order_id: str) -> str:

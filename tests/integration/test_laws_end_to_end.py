@@ -83,7 +83,11 @@ async def exchanges(
     postgres_server: EmbeddedPostgres, kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> AsyncIterator[Exchanges]:
     async with AsyncExitStack() as stack:
-        yield Exchanges(stack, postgres_server.url, kafka_server.bootstrap, topic_prefix)
+        made = Exchanges(stack, postgres_server.url, kafka_server.bootstrap, topic_prefix)
+        yield made
+        # Before the proxies go.
+        for system in made.systems:
+            await system.stop()
 
 
 async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchanges) -> None:
