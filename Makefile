@@ -20,7 +20,7 @@ demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafk
 	$(BIN)/parity demo $(ARGS)
 
 test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS=...)
-	$(BIN)/python -m pytest $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .

@@ -132,6 +132,52 @@ async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
     assert len(await calm.events("WITHDRAWN")) == len(ACCOUNTS)
 
 
+CORRUPTIONS: Final = {
+    "UPDATE ledger SET amount = amount + 1 WHERE lane = -3": "the ledger of a cause",
+    "UPDATE pockets SET balance = balance + 1 WHERE lane = -1": "a pocket is not the sum",
+    "UPDATE transfers SET amount = amount + 1": "cash is not conserved",
+    "UPDATE markets SET escrow = escrow + payout, open_interest = open_interest + 1"
+    " WHERE status = 1": "cash is not conserved",
+    "UPDATE positions SET quantity = quantity + 1 WHERE quantity > 0": "an escrow is not",
+    "UPDATE positions SET quantity = quantity - 1 WHERE quantity < 0": "positions do not sum",
+    "DELETE FROM trades WHERE seq = (SELECT max(seq) FROM trades)": "a position is not the sum",
+    "UPDATE lanes SET trades = trades + 1": "a lane's totals",
+    "DELETE FROM accounts": "a pocket's money has no owner",
+    "DELETE FROM payouts": "an escrow is not",
+    "UPDATE orders SET leaves = leaves - 1 WHERE leaves > 1": "open orders differ",
+    "UPDATE orders SET leaves = 0, status = 3 WHERE leaves > 0": "open orders differ",
+    "UPDATE orders SET price = 99 WHERE leaves > 0 AND side = 1": "book is crossed",
+    "UPDATE orders SET status = 4, reason = 'x' WHERE status = 2": "accepted orders differ",
+    "UPDATE batches SET events = '' WHERE batch_no = 2": "topic and journal differ",
+    "UPDATE batches SET plan_hash = 'x' WHERE batch_no = 2": "plan of batch 2",
+    "UPDATE batches SET facts = replace(facts, ':2500', ':2501')": "plan of batch",
+    "UPDATE batches SET epoch = 9 WHERE batch_no = 1": "the epoch falls",
+    "DELETE FROM batches WHERE batch_no = 2": "batches are missing",
+    "UPDATE batches SET first_seq = 0 WHERE batch_no = 2": "seqs have a gap",
+    "UPDATE lanes SET next_offset = next_offset - 1": "the lane is elsewhere",
+    "UPDATE markets SET market_seq = market_seq + 1": "market m. differs",
+}
+"""What is done to good books, and what the checks must say of it."""
+
+
+async def test_the_checks_see_what_is_wrong(exchanges: Exchanges) -> None:
+    system = await exchanges.another()
+    await exchanges.fund()
+    await system.member()
+    await system.publish(*_crowd(random.Random(3), 300))
+    await system.answered()
+    await system.publish(resolve(MARKETS[0]))
+    await system.check_invariants()
+
+    for sql, complaint in CORRUPTIONS.items():
+        transaction = system.database.transaction(isolation="repeatable_read")
+        await transaction.start()
+        assert not (await system.database.execute(sql)).endswith(" 0"), sql
+        with pytest.raises(AssertionError, match=complaint):
+            await system.check_books()
+        await transaction.rollback()
+
+
 async def _trade_in_trouble(
     system: System, proxy: PgProxy, commands: Sequence[Publishable]
 ) -> None:

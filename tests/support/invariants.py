@@ -214,18 +214,19 @@ def check(evidence: Evidence) -> None:
 def check_chain(lane: LaneEvidence) -> None:
     """Every batch follows the one before it, and the lane stands at the last one."""
     row, batches = lane.row, lane.batches
-    assert [b["batch_no"] for b in batches] == list(range(1, row["batch_no"] + 1)), row
+    numbers = [batch["batch_no"] for batch in batches]
+    assert numbers == list(range(1, row["batch_no"] + 1)), f"batches are missing: {row}"
     for before, after in pairwise(batches):
-        assert after["first_offset"] == before["next_offset"], after["batch_no"]
-        assert after["first_seq"] == before["last_seq"] + 1, after["batch_no"]
-        assert after["epoch"] >= before["epoch"], after["batch_no"]
+        assert after["first_offset"] == before["next_offset"], f"offsets have a gap: {after}"
+        assert after["first_seq"] == before["last_seq"] + 1, f"seqs have a gap: {after}"
+        assert after["epoch"] >= before["epoch"], f"the epoch falls: {after}"
     if batches:
         first, last = batches[0], batches[-1]
         assert (first["first_offset"], first["first_seq"]) == (0, 1), first
-        assert last["next_offset"] == row["next_offset"], row
-        assert last["last_seq"] == row["last_seq"], row
-        assert last["epoch"] <= row["epoch"], row
-        assert row["published_batch_no"] < row["batch_no"], row
+        stands = (row["next_offset"], row["last_seq"])
+        assert (last["next_offset"], last["last_seq"]) == stands, f"the lane is elsewhere: {row}"
+        assert last["epoch"] <= row["epoch"], f"the epoch falls: {row}"
+        assert row["published_batch_no"] < row["batch_no"], f"published too much: {row}"
 
 
 def check_answers(lane: LaneEvidence) -> None:
@@ -357,7 +358,8 @@ def check_stranger(stranger: Stranger, evidence: Evidence) -> None:
         market = stranger.markets[market_id]
         held = market.locked - market.paid.total()
         seen = (held, {"": 0, "YES": 1, "NO": 2}[market.outcome], market.settled, market.seq)
-        assert seen == (escrow, outcome, status == 4, market_seq), market_id
+        stored = (escrow, outcome, status == 4, market_seq)
+        assert seen == stored, f"market {market_id} differs: {seen}, {stored}"
 
 
 def _same(seen: Mapping[Any, Any], stored: Mapping[Any, Any], what: str) -> None:

@@ -320,6 +320,10 @@ class System:
         if answered:
             await self.answered()
         await self.log.read()
+        await self.check_books()
+
+    async def check_books(self) -> None:
+        """Check the database as it is now against the topics as they were read last."""
         evidence = await invariants.gather(self.settings, self.database, self.log.records)
         invariants.check(evidence)
 
