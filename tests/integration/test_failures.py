@@ -220,7 +220,6 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(
     assert backlog
 
 
-@pytest.mark.xfail(reason="worker.adapters.postgres.store lets asyncpg.InternalClientError through")
 async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
     system: System, proxy: PgProxy
 ) -> None:

@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -167,19 +167,7 @@ class System:
         **settings: object,
     ) -> AsyncIterator[Self]:
         """Make topics and tables, and take everything down in the end. No worker runs yet."""
-        made = config.load(
-            **{
-                "database_url": database_url,
-                "bootstrap_servers": bootstrap,
-                "group_id": f"{prefix}group",
-                "orders_topic": f"{prefix}orders",
-                "transfers_topic": f"{prefix}transfers",
-                "events_topic": f"{prefix}events",
-                "transfer_events_topic": f"{prefix}transfer-events",
-                "dead_letters_topic": f"{prefix}dead-letters",
-                **settings,
-            }
-        )
+        made = _settings(database_url, bootstrap, prefix, settings)
         await migrate(database_url, timeout_s=10)
         await _create_topics(made, partitions)
         async with contextlib.AsyncExitStack() as stack:
@@ -343,6 +331,24 @@ class System:
             for key in (f"{name}-{n}" for n in itertools.count())
             if partition_of(key, self.partitions) == partition
         )
+
+
+def _settings(
+    database_url: str, bootstrap: str, prefix: str, others: Mapping[str, object]
+) -> config.Settings:
+    return config.load(
+        **{
+            "database_url": database_url,
+            "bootstrap_servers": bootstrap,
+            "group_id": f"{prefix}group",
+            "orders_topic": f"{prefix}orders",
+            "transfers_topic": f"{prefix}transfers",
+            "events_topic": f"{prefix}events",
+            "transfer_events_topic": f"{prefix}transfer-events",
+            "dead_letters_topic": f"{prefix}dead-letters",
+            **others,
+        }
+    )
 
 
 def _fits(batch: BatchBuilder, record: Sent) -> bool:

@@ -149,7 +149,7 @@ class Books:
 def _translated() -> Iterator[None]:
     try:
         yield
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except outcomes.DRIVER_ERRORS as error:
         meaning = outcomes.of_statement(error)
         if meaning.sqlstate == _MISSING_TABLE:
             raise ConfigError(

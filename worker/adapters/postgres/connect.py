@@ -38,11 +38,11 @@ async def connect(
         )
     except ValueError as error:
         raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except outcomes.DRIVER_ERRORS as error:
         raise outcomes.of_connect(error) from error
     try:
         isolation = await connection.fetchval("SHOW transaction_isolation")
-    except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+    except outcomes.DRIVER_ERRORS as error:
         connection.terminate()
         raise outcomes.of_connect(error) from error
     except asyncio.CancelledError:

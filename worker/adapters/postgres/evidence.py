@@ -149,5 +149,5 @@ class Evidence:
             raise RuntimeError("not connected: use it in `async with`")
         try:
             yield self._connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except outcomes.DRIVER_ERRORS as error:
             raise outcomes.of_statement(error) from error

@@ -10,6 +10,15 @@ import asyncpg
 
 from worker.errors import Conflict, OutcomeUnknown, Poison, Refused, StoreError, Unavailable
 
+DRIVER_ERRORS: Final = (
+    OSError,
+    TimeoutError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    # Raised when the server says goodbye on a connection just as it is used.
+    asyncpg.InternalClientError,
+)
+"""Everything by which asyncpg says that a call failed."""
 _LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
 # 25: a standby, or a session left in a state of its own. 40: what is no lost race says "unknown".
 _UNKNOWN_CLASSES: Final = frozenset({"08", "25", "40", "53", "57", "58", "XX"})

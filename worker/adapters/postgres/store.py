@@ -123,7 +123,7 @@ class PostgresStore:
             return
         try:
             await connection.close(timeout=2.0)
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except outcomes.DRIVER_ERRORS:
             connection.terminate()
 
     @asynccontextmanager
@@ -132,7 +132,7 @@ class PostgresStore:
             self._connection = await connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
         try:
             yield self._connection
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError) as error:
+        except outcomes.DRIVER_ERRORS as error:
             meaning = outcomes.of_statement(error)
             if isinstance(meaning, OutcomeUnknown) or outcomes.schema_changed(error):
                 self._drop()
