@@ -89,7 +89,10 @@ class Worker:
             return None
         settings = self.settings
         store = PostgresStore(
-            settings.database_url.get_secret_value(), timeout_s=settings.database_timeout_s
+            settings.database_url.get_secret_value(),
+            timeout_s=settings.database_timeout_s,
+            in_steps=settings.commit_mode == "steps",
+            system=self.system,
         )
         publisher = self._make_publisher(stream, partition, metrics)
         return Lane(

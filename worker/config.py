@@ -17,7 +17,7 @@ from worker.errors import ConfigError
 
 PREFIX: Final = "PARITY_"
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
-_SCHEMES: Final = ("postgresql", "postgres")
+_SCHEMES: Final = ("postgresql", "postgres", "dsql")
 _SHOWN_CHARS_MAX: Final = 120
 # Greedy: a password may hold any character, so it ends at the last @.
 _PASSWORD: Final = re.compile(r"(?s)(?<=://)([^:/@?]*):.*@")
@@ -31,7 +31,8 @@ class Settings(BaseSettings):
 
     database_url: SecretStr = Field(
         default=SecretStr("postgresql://postgres@127.0.0.1:5432/postgres"),
-        description="PostgreSQL, `postgresql://user:password@host:port/database`",
+        description="`postgresql://user:password@host:port/database` or"
+        " `dsql://<cluster>.dsql.<region>.on.aws[?role=…]`",
     )
     bootstrap_servers: str = Field(
         default="127.0.0.1:9092", min_length=1, description="Kafka brokers, `host:port,host:port`"
@@ -53,6 +54,10 @@ class Settings(BaseSettings):
     )
     dead_letters_topic: Topic = Field(
         default="parity.dead-letters.v1", description="output: records that are no command"
+    )
+    commit_mode: Annotated[str, Field(pattern=r"^(statement|steps)$")] = Field(
+        default="statement",
+        description="`steps`: for a target that refuses data-modifying CTEs",
     )
     incarnation: int = Field(
         default=1, ge=1, le=1_000_000, description="raise it when an input topic was recreated"
@@ -139,17 +144,17 @@ def table() -> str:
 
 
 def _check_database(url: str) -> None:
-    """Raise ValueError when this is no address of PostgreSQL. The text never repeats it."""
+    """Raise ValueError when this is no address of a database. The text never repeats it."""
     scheme, colon, _ = url.partition("://")
-    if colon and scheme == "dsql":
-        raise ValueError("dsql:// is not supported yet, must begin with postgresql://")
     if not colon or scheme not in _SCHEMES:
-        raise ValueError("must begin with postgresql:// or postgres://")
+        raise ValueError("must begin with postgresql:// or dsql://")
     try:
         parts = urlsplit(url)
         readable = "@" not in parts.path and (parts.port is None or parts.port > 0)
     except ValueError:
         readable = False
+    if scheme == "dsql" and "@" in url:
+        raise ValueError("dsql:// takes no user or password: the IAM role decides")
     if not readable:
         text = "has no readable host and port; in a password write % as %25, / as %2F, @ as %40"
         raise ValueError(text) from None

@@ -73,11 +73,23 @@ async def postgres(database_url: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
+async def postgres_in_steps(database_url: str) -> AsyncIterator[Database]:
+    async with opened(database_url, in_steps=True) as books:
+        yield books
+
+
+@pytest.fixture
 def fake() -> Database:
     return FakeBooks.opened()
 
 
-@pytest.fixture(params=["fake", pytest.param("postgres", marks=pytest.mark.integration)])
+@pytest.fixture(
+    params=[
+        "fake",
+        pytest.param("postgres", marks=pytest.mark.integration),
+        pytest.param("postgres_in_steps", marks=pytest.mark.integration),
+    ]
+)
 def database(request: pytest.FixtureRequest) -> Database:
     found: Database = request.getfixturevalue(request.param)
     return found

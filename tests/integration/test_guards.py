@@ -94,9 +94,9 @@ class World:
         return caught.value
 
 
-@pytest.fixture
-async def world(database_url: str) -> AsyncIterator[World]:
-    async with opened(database_url) as books:
+@pytest.fixture(params=[False, True], ids=["one statement", "in steps"])
+async def world(database_url: str, request: pytest.FixtureRequest) -> AsyncIterator[World]:
+    async with opened(database_url, in_steps=request.param) as books:
         cash, lane, other = await books.transfers(), await books.orders(0), await books.orders(1)
         await cash.run(
             *[deposit(name, 100_000, f"{name}-1") for name in ("ann", "ben", "cat", "dan")]
@@ -497,7 +497,8 @@ async def test_no_order_is_written_with(world: World, wrong: Wrong) -> None:
 async def _is_refused(world: World, wrong: Wrong) -> None:
     statement = await wrong.good(world)
     error = await world.refused(wrong.edit(statement))
-    assert _name(error) == wrong.refused_by, str(error)
+    # Taken apart, several guards may see the same wrong; which one speaks first does not matter.
+    assert world.books.in_steps or _name(error) == wrong.refused_by, str(error)
 
 
 GOODS = [World.trade, World.pay, World.resolution, World.transfers, World.opening, World.nothing]

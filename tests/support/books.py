@@ -342,11 +342,12 @@ class Books:
 
     url: str
     connection: "asyncpg.Connection[asyncpg.Record]"
+    in_steps: bool = False
     stores: list[PostgresStore] = field(default_factory=list)
 
     def store(self) -> PostgresStore:
         """Return a new store, closed with the books."""
-        store = PostgresStore(self.url, timeout_s=TIMEOUT_S)
+        store = PostgresStore(self.url, timeout_s=TIMEOUT_S, in_steps=self.in_steps)
         self.stores.append(store)
         return store
 
@@ -391,11 +392,11 @@ def transfers_home() -> Home:
 
 
 @asynccontextmanager
-async def opened(url: str) -> AsyncIterator[Books]:
+async def opened(url: str, *, in_steps: bool = False) -> AsyncIterator[Books]:
     """Migrate an empty database, register its streams, and close everything in the end."""
     await migrate(url, timeout_s=TIMEOUT_S)
     connection = await asyncpg.connect(url)
-    books = Books(url, connection)
+    books = Books(url, connection, in_steps)
     try:
         for stream, kind, lanes in (
             (ORDERS, StreamKind.ORDERS, ORDER_LANES),

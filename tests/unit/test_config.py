@@ -53,9 +53,9 @@ def test_a_new_incarnation_is_another_stream() -> None:
         ("LOG_JSON", "perhaps", "boolean"),
         ("BOOTSTRAP_SERVERS", "broker", "must be host:port"),
         ("BOOTSTRAP_SERVERS", "a:1,,b:2", "must be host:port"),
-        ("DATABASE_URL", "", "must begin with postgresql:// or postgres://"),
-        ("DATABASE_URL", "mysql://h/d", "must begin with postgresql:// or postgres://"),
-        ("DATABASE_URL", "dsql://abc.dsql.eu-west-1.on.aws", "dsql:// is not supported yet"),
+        ("DATABASE_URL", "", "must begin with postgresql:// or dsql://"),
+        ("DATABASE_URL", "mysql://h/d", "must begin with postgresql:// or dsql://"),
+        ("DATABASE_URL", "dsql://me:pw@abc.dsql.eu-west-1.on.aws", "takes no user or password"),
         ("DATABASE_URL", "postgresql://h:port/d", "has no readable host and port"),
     ],
 )

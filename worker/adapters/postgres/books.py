@@ -13,7 +13,7 @@ from uuid import UUID
 
 import asyncpg
 
-from worker.adapters.postgres import outcomes, statements
+from worker.adapters.postgres import outcomes, statements, target
 from worker.adapters.postgres.connect import AUDIT_SETTINGS, connect
 from worker.domain import ids
 from worker.domain.units import Lane
@@ -54,11 +54,13 @@ _FIRST_KEYS: Final[Mapping[str, tuple[UUID | int, ...]]] = {
 class Snapshot:
     """The database at one moment. Every method raises StoreError."""
 
-    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        self._connection = connection
+    def __init__(self, connection: "asyncpg.Connection[asyncpg.Record]", *, is_dsql: bool) -> None:
+        self._connection, self._is_dsql = connection, is_dsql
 
     async def backend(self) -> str:
         """Return what the database is."""
+        if self._is_dsql:
+            return "Aurora DSQL"
         return f"PostgreSQL {await self._connection.fetchval('SHOW server_version')}"
 
     async def totals(self) -> Mapping[str, int]:
@@ -130,7 +132,7 @@ class Books:
         try:
             with _translated():
                 await connection.execute("BEGIN")
-                yield Snapshot(connection)
+                yield Snapshot(connection, is_dsql=target.is_dsql(self._url))
                 await connection.execute("COMMIT")
                 await connection.close(timeout=CLOSE_S)
         finally:

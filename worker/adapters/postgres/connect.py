@@ -5,7 +5,7 @@ from typing import Final
 
 import asyncpg
 
-from worker.adapters.postgres import outcomes
+from worker.adapters.postgres import outcomes, target
 from worker.errors import ConfigError
 
 LANE_SETTINGS: Final = {
@@ -31,15 +31,22 @@ AUDIT_SETTINGS: Final = {
 async def connect(
     url: str, settings: dict[str, str], *, timeout_s: float
 ) -> "asyncpg.Connection[asyncpg.Record]":
-    """Return a connection whose every call ends within ``timeout_s``. Raises Unavailable."""
+    """Return a connection whose every call ends within ``timeout_s``. Raises Unavailable.
+
+    ``settings`` are PostgreSQL's; DSQL has no locks to bound and one isolation, and takes none.
+    """
     try:
-        connection = await asyncpg.connect(
-            url, server_settings=settings, timeout=timeout_s, command_timeout=timeout_s
-        )
-    except ValueError as error:
-        raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
+        if target.is_dsql(url):
+            connection = await target.cluster(url).connect(settings, timeout_s=timeout_s)
+        else:
+            connection = await asyncpg.connect(
+                url, server_settings=settings, timeout=timeout_s, command_timeout=timeout_s
+            )
+    # Before ValueError, because a certificate that does not verify is one, too.
     except outcomes.DRIVER_ERRORS as error:
         raise outcomes.of_connect(error) from error
+    except ValueError as error:
+        raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
     try:
         isolation = await connection.fetchval("SHOW transaction_isolation")
     except outcomes.DRIVER_ERRORS as error:

@@ -13,8 +13,9 @@ from typing import Any, Final
 
 import asyncpg
 
-from worker.adapters.postgres import outcomes, rows, statements
+from worker.adapters.postgres import outcomes, rows, statements, steps, target
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
+from worker.adapters.system import system as real_system
 from worker.domain import ids
 from worker.domain.book import OpenOrder
 from worker.domain.plan import Batch
@@ -31,7 +32,7 @@ from worker.domain.state import (
 )
 from worker.domain.units import AccountId, Lane, MarketId, Money, OrderId, Price, Quantity
 from worker.errors import OutcomeUnknown, ParityError
-from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Seal, Standing, Statement
+from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Seal, Standing, Statement, System
 
 LOAD_ROWS: Final = 5_000
 _FIRST: Final = ids.NO_MARKET
@@ -40,9 +41,19 @@ _FIRST: Final = ids.NO_MARKET
 class PostgresStore:
     """The database for one lane."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        timeout_s: float,
+        in_steps: bool = False,
+        system: System | None = None,
+    ) -> None:
         self._url = url
         self._timeout_s = timeout_s
+        self._in_steps = in_steps
+        self._system = system or real_system()
+        self._retires_at_s = 0.0
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def take_over(self, stream: str, partition: int, owner: str) -> LaneRow:
@@ -96,6 +107,9 @@ class PostgresStore:
     async def commit(self, statement: Statement) -> None:
         """Run it."""
         async with self._session() as connection:
+            if self._in_steps:
+                await steps.commit(connection, statement)
+                return
             tag = await connection.execute(statements.COMMIT_BATCH, *statement.parameters)
         if tag != "INSERT 0 1":
             raise OutcomeUnknown(f"the batch statement answered {tag!r}")
@@ -128,10 +142,9 @@ class PostgresStore:
 
     @asynccontextmanager
     async def _session(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
-        if self._connection is None or self._connection.is_closed():
-            self._connection = await connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
+        connection = await self._connected()
         try:
-            yield self._connection
+            yield connection
         except outcomes.DRIVER_ERRORS as error:
             meaning = outcomes.of_statement(error)
             if isinstance(meaning, OutcomeUnknown) or outcomes.schema_changed(error):
@@ -140,6 +153,18 @@ class PostgresStore:
         except (asyncio.CancelledError, OutcomeUnknown):
             self._drop()
             raise
+
+    async def _connected(self) -> "asyncpg.Connection[asyncpg.Record]":
+        """Return the connection, a new one where there is none or DSQL would soon end it."""
+        known = self._connection
+        if known is not None and self._system.clock() >= self._retires_at_s:
+            await self.close()
+            known = None
+        if known is None or known.is_closed():
+            known = await connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
+            self._connection = known
+            self._retires_at_s = self._system.clock() + target.age_s(self._url, self._system)
+        return known
 
     def _drop(self) -> None:
         if self._connection is not None:
