@@ -1,6 +1,8 @@
 """Real servers for the tests: started when the first test asks, once a session."""
 
 import os
+import signal
+import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
@@ -11,6 +13,11 @@ import asyncpg
 import pytest
 
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
+
+# Started in the background of a script, a test run is born deaf to SIGINT, and so would be every
+# program that it starts; some tests send them one.
+if threading.current_thread() is threading.main_thread():
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class PostgresServer(Protocol):
