@@ -6,6 +6,7 @@ connections close; all within ``PARITY_DRAIN_S``. A second signal ends the proce
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -43,6 +44,9 @@ BOOK_S = 5.0
 """For so long a question for a book waits for the batch in hand."""
 WAITING_RECORD_S = 2.0
 INTERRUPTED = 130
+GARBAGE_THRESHOLDS = (100_000, 50, 100)
+"""Planning makes many small values, which reference counting frees. At Python's defaults an eighth
+of the time went into looking for cycles among them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -429,6 +433,7 @@ class Stopping:
 
 async def run(settings: Settings) -> int:
     """Run a worker until SIGTERM (returns 0) or SIGINT (returns 130). Raises ConfigError."""
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
     broker, stopping = make_broker(settings), Stopping()
     front = Front(settings, broker)
     stopping.listen()
