@@ -16,7 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Final, TypeVar
 
 from worker.domain.events import DeadLetter
-from worker.domain.plan import Answer, Batch, Gather, Park, PayPage, RuleBroken, Step, plan
+from worker.domain.plan import Answer, Batch, Gather, Park, PayPage, RuleBroken, Step, foresee, plan
 from worker.domain.state import Facts, Lack, LaneState, Limits, StreamKind
 from worker.domain.units import AccountId
 from worker.errors import (
@@ -101,6 +101,8 @@ class Committer:
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
         attempt = Attempt(step, Limits(self.rows), facts)
+        if lack := foresee(self.state, step, attempt.limits):
+            attempt.facts = facts.and_read(await self._read(lack))
         while True:
             try:
                 batch = await self._plan(attempt)
@@ -224,8 +226,11 @@ class Committer:
         if attempt.lost_races > LOST_RACES_MAX and not self._halve(attempt, batch):
             losers |= {account_id for account_id, purse in purses.items() if purse.drawn}
         self.lost_at.update(dict.fromkeys(losers, self.state.batch_no))
+        # Whoever drew more than the shortfall first tries with exactly that.
+        patient = attempt.lost_races <= LOST_RACES_MAX
+        spent = losers & attempt.facts.exact_draws if patient else losers
         facts = replace(attempt.facts, exact_draws=self._recent_losers(), pages={})
-        attempt.facts = replace(facts.and_read(read), no_draws=facts.no_draws | losers)
+        attempt.facts = replace(facts.and_read(read), no_draws=facts.no_draws | spent)
         if isinstance(attempt.step, Gather):
             if attempt.lost_races >= GATHERING_RACES_MAX:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")

@@ -45,6 +45,8 @@ from worker.domain.state import (
 from worker.domain.transfers import Gathering, deposit, gather, send_home, withdraw
 from worker.domain.units import Lane, MarketId, Money, Offset
 
+ROWS_AN_ORDER = 5
+"""What an order with half a fill writes, about: so many fit into a batch."""
 ORIGINAL_BYTES_MAX = 96 * 1024
 """Journal bytes of one dead letter, at most."""
 
@@ -167,6 +169,23 @@ class RuleBroken(Exception):
         super().__init__(f"the rules broke at offset {offset}")
         self.offset = offset
         self.answering = answering
+
+
+def foresee(state: LaneState, step: Step, limits: Limits) -> Lack:
+    """Return what the step's first orders are sure to lack, so that it is read before planning.
+
+    Nothing depends on it but time: what is not foreseen, the plan asks for.
+    """
+    lack = Lack()
+    commands = step.commands if isinstance(step, Answer) else ()
+    for received in commands[: min(limits.commands, limits.rows // ROWS_AN_ORDER)]:
+        command = received.command
+        if isinstance(command, PlaceOrder) and command.market_id in state.markets:
+            if command.account_id not in state.accounts:
+                lack.accounts.add(command.account_id)
+            if (command.market_id, command.account_id) not in state.positions:
+                lack.positions.add((command.market_id, command.account_id))
+    return lack
 
 
 def plan(state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | Lack:

@@ -85,6 +85,8 @@ class Purse:
 
     def cover(self, amount: int) -> None:
         """Draw until the own pocket holds ``amount``. The caller has made sure that it can."""
+        if amount <= self.own:
+            return
         for source in self.sources() if self.known else ():
             shortfall = amount - self.own
             if shortfall <= 0:
