@@ -7,6 +7,7 @@ from its books, which hold the batch tentatively: every ``Batch`` ends in ``adop
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import assert_never
 
 from worker.domain import ids, settlement
 from worker.domain.commands import (
@@ -214,6 +215,8 @@ def _run(draft: Draft, step: Step) -> None:
             gather(draft, step.gatherings)
         case Park():
             _park(draft, step.market_id)
+        case _ as never:
+            assert_never(never)
 
 
 def _answer_all(draft: Draft, commands: Sequence[Received]) -> None:
@@ -279,6 +282,8 @@ def _carry_out(draft: Draft, command: Command) -> None:
             withdraw(draft, command)
         case Unreadable():
             _bury(draft, command)
+        case _ as never:
+            assert_never(never)
 
 
 def _resolve(draft: Draft, command: ResolveMarket) -> None:
@@ -324,6 +329,8 @@ def _reject_internally(draft: Draft, command: Command) -> None:
             draft.emit(command.account_id, rejected, None)
         case Unreadable():
             draft.emit(None, CommandRejected(reason), None)
+        case _ as never:
+            assert_never(never)
     if draft.offset in draft.facts.halts and isinstance(command, PlaceOrder | CancelOrder):
         _halt(draft, command.market_id)
 
