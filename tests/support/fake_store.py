@@ -1172,6 +1172,7 @@ class FakeBooks:
     """Stands where `tests.support.books.Books` does, without a server."""
 
     database: FakeDatabase = field(default_factory=FakeDatabase)
+    in_steps: bool = False
 
     @classmethod
     def opened(cls) -> "FakeBooks":

@@ -1,6 +1,7 @@
 """Connections with the settings that the statements rely on, checked once made."""
 
 import asyncio
+import ssl
 from typing import Final
 
 import asyncpg
@@ -42,11 +43,13 @@ async def connect(
             connection = await asyncpg.connect(
                 url, server_settings=settings, timeout=timeout_s, command_timeout=timeout_s
             )
-    # Before ValueError, because a certificate that does not verify is one, too.
-    except outcomes.DRIVER_ERRORS as error:
+    # First, because a certificate that does not verify is a ValueError, too.
+    except ssl.SSLError as error:
         raise outcomes.of_connect(error) from error
     except ValueError as error:
         raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
+    except outcomes.DRIVER_ERRORS as error:
+        raise outcomes.of_connect(error) from error
     try:
         isolation = await connection.fetchval("SHOW transaction_isolation")
     except outcomes.DRIVER_ERRORS as error:
