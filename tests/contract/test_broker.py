@@ -289,7 +289,11 @@ async def test_two_members_share_and_the_leaver_gives_back(
     await settle(first, second, until=lambda: len(first.assignment()) == 2)
     assert first.assignment() | second.assignment() == everything
     await second.close()
-    await settle(first, until=lambda: first.assignment() == everything)
+    # It holds them a moment before it is told.
+    await settle(
+        first,
+        until=lambda: first.assignment() == everything and told.history[-1][0] == "assigned",
+    )
     # One turn more is the group's right: a member that is slow to join is waited for again.
     words = [word for word, _ in told.history]
     assert len(words) >= 5

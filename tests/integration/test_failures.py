@@ -246,7 +246,10 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
 
     unpublished = 0
     for number in range(4):
-        worker = await system.process(database_url=proxy.url, group_id=f"{system.prefix}{number}")
+        # Small batches, so that there are enough of them for every kill.
+        worker = await system.process(
+            database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}{number}"
+        )
         trap = proxy.trap(Fault.AFTER, skip=number, then=worker.kill)
         await eventually(lambda trap=trap: trap.sprung, 30)  # type: ignore[misc]
         await worker.ended()
