@@ -8,16 +8,17 @@ Not guaranteed: that the book is uncrossed; matching sees to it.
 
 from bisect import bisect_left, insort
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from worker.domain.commands import Side
 from worker.domain.units import AccountId, OrderId, Price, Quantity
+from worker.domain.values import value
 
 OrderName = tuple[AccountId, OrderId]
 """What names an order within its market."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OpenOrder:
     """An open order. ``seq`` is its acceptance in the lane, its rank within a price."""
 
@@ -33,6 +34,14 @@ class OpenOrder:
     def name(self) -> OrderName:
         """Return what names it within its market."""
         return (self.account_id, self.order_id)
+
+    def left(self, leaves: Quantity) -> "OpenOrder":
+        """Return it with so much still open."""
+        if leaves == self.leaves:
+            return self
+        return OpenOrder(
+            self.key, self.account_id, self.order_id, self.side, self.price, leaves, self.seq
+        )
 
 
 @dataclass(slots=True)
@@ -103,8 +112,7 @@ class Book:
         if quantity == order.leaves:
             self.remove(order)
         else:
-            leaves = Quantity(order.leaves - quantity)
-            self._orders[order.name] = replace(order, leaves=leaves)
+            self._orders[order.name] = order.left(Quantity(order.leaves - quantity))
             self._trail.append((self._restore, (order,)))
 
     def remove(self, order: OpenOrder) -> None:

@@ -4,7 +4,6 @@ Well-formed means typed, closed and within JSON's integers. Whether a price fits
 amount its limit is a rule, and rules answer with a rejection, so those ranges are wider here.
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from worker.domain.units import (
@@ -17,6 +16,7 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
+from worker.domain.values import value
 
 
 class Side(StrEnum):
@@ -45,7 +45,7 @@ class Outcome(StrEnum):
     NO = "NO"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class PlaceOrder:
     """Buy or sell up to ``quantity`` contracts at ``price`` or better."""
 
@@ -58,7 +58,7 @@ class PlaceOrder:
     time_in_force: TimeInForce
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class CancelOrder:
     """Take the rest of an order out of the book."""
 
@@ -67,7 +67,7 @@ class CancelOrder:
     order_id: OrderId
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class OpenMarket:
     """Start trading contracts that pay ``payout`` each."""
 
@@ -77,7 +77,7 @@ class OpenMarket:
     title: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class ResolveMarket:
     """End a market: every winning contract is paid. Only its opener may."""
 
@@ -86,7 +86,7 @@ class ResolveMarket:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Deposit:
     """Bring money in from outside, into the account's wallet. The first one creates the account."""
 
@@ -95,7 +95,7 @@ class Deposit:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Withdraw:
     """Send money outside, from all of the account's pockets."""
 
@@ -104,7 +104,7 @@ class Withdraw:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(kw_only=True)
 class Unreadable:
     """A record that is no command. ``detail`` says what is wrong; the bytes go to the dead letters.
 
@@ -124,7 +124,7 @@ TransferCommand = Deposit | Withdraw
 Command = MarketCommand | TransferCommand | Unreadable
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Received:
     """A command as it lies in its partition.
 

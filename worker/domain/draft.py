@@ -34,6 +34,7 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
+from worker.domain.values import value
 
 ROWS_ALWAYS = 2
 """The lane's row and the batch's."""
@@ -61,7 +62,7 @@ class OrderRow:
     ref: OrderRef
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TradeRow:
     """What was traded; the database derives the money."""
 
@@ -182,9 +183,13 @@ class Draft:
     def position(self, market_id: MarketId, account_id: AccountId) -> int:
         """Return the account's signed contracts; 0 and a lack when they were not read yet."""
         holding = (market_id, account_id)
-        for known in (self.positions, self.facts.positions, self.state.positions):
-            if holding in known:
-                return known[holding]
+        quantity = self.positions.get(holding)
+        if quantity is None:
+            quantity = self.facts.positions.get(holding)
+        if quantity is None:
+            quantity = self.state.positions.get(holding)
+        if quantity is not None:
+            return quantity
         if market_id not in self.new_markets:
             self.lack.positions.add(holding)
         return 0

@@ -4,7 +4,6 @@
 offset gets exactly one answer, index 0; what follows from it has index 1, 2, …
 """
 
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
@@ -19,6 +18,7 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
+from worker.domain.values import value
 
 ESCROW_NAME: Final = "$escrow"
 """The market's escrow among an event's postings; no legal account id."""
@@ -91,7 +91,7 @@ class EventType(StrEnum):
     TRANSFER_REJECTED = "TRANSFER_REJECTED"
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderAccepted:
     """The order is valid and its account could fund it alone. Precedes the first fill."""
 
@@ -103,7 +103,7 @@ class OrderAccepted:
     time_in_force: TimeInForce
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Party:
     """One side of a trade; ``leaves_quantity`` is what stays open after it."""
 
@@ -113,7 +113,7 @@ class Party:
     taker: bool
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Posting:
     """One ledger movement of a trade; ``account_id`` None is the market's escrow."""
 
@@ -122,7 +122,7 @@ class Posting:
     kind: PostingKind
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderFilled:
     """One trade, at the maker's price. The postings sum to zero."""
 
@@ -135,7 +135,7 @@ class OrderFilled:
     postings: tuple[Posting, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderCancelled:
     """The rest of an order is gone. Answers a CANCEL_ORDER that worked."""
 
@@ -145,7 +145,7 @@ class OrderCancelled:
     reason: CancelReason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class OrderRejected:
     """A PLACE_ORDER that was refused."""
 
@@ -154,7 +154,7 @@ class OrderRejected:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CancelRejected:
     """A CANCEL_ORDER that was refused."""
 
@@ -163,7 +163,7 @@ class CancelRejected:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class CommandRejected:
     """Anything else that was refused; ``detail`` tells the sender what to mend."""
 
@@ -173,7 +173,7 @@ class CommandRejected:
     account_id: AccountId | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class First:
     """The first answer to an id that was sent again."""
 
@@ -182,7 +182,7 @@ class First:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Duplicate:
     """The command is known, its content the same; nothing changed."""
 
@@ -193,7 +193,7 @@ class Duplicate:
     operator_id: AccountId | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketOpened:
     """Trading may start."""
 
@@ -202,7 +202,7 @@ class MarketOpened:
     title: str
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketResolved:
     """The outcome stands; open orders are dead from here on."""
 
@@ -210,7 +210,7 @@ class MarketResolved:
     outcome: Outcome
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Payout:
     """A holder of ``quantity`` winning contracts was paid ``amount`` from the escrow."""
 
@@ -219,7 +219,7 @@ class Payout:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class MarketSettled:
     """All is paid: ``holders`` accounts, ``paid`` in all. The escrow is empty."""
 
@@ -227,7 +227,7 @@ class MarketSettled:
     paid: Money
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Deposited:
     """Money came in."""
 
@@ -235,7 +235,7 @@ class Deposited:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Withdrawn:
     """Money went out."""
 
@@ -243,7 +243,7 @@ class Withdrawn:
     amount: Money
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class TransferRejected:
     """A deposit or withdrawal that was refused."""
 
@@ -270,7 +270,7 @@ Body = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Event:
     """One event of a lane. ``seq`` has no gaps in the lane, ``market_seq`` none in the market.
 
@@ -288,7 +288,7 @@ class Event:
     body: Body
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class DeadLetter:
     """The original of a record that was answered MALFORMED, with that answer's ``seq``."""
 

@@ -15,31 +15,23 @@ def signed(side: Side, quantity: int) -> int:
 
 def cost(side: Side, price: Price, payout: int, position: int, quantity: int) -> Money:
     """Return the cash that trading ``quantity`` takes, collateral included; negative: it brings."""
-    opening, closing = _per_contract(side, price, payout)
-    closes = min(quantity, _closable(side, position))
-    return Money(opening * (quantity - closes) - closing * closes)
+    if side is Side.BUY:
+        closes = min(quantity, -position) if position < 0 else 0
+        return Money(price * (quantity - closes) - (payout - price) * closes)
+    closes = min(quantity, position) if position > 0 else 0
+    return Money((payout - price) * (quantity - closes) - price * closes)
 
 
 def affordable(
     side: Side, price: Price, payout: int, position: int, *, cash: int, wanted: int
 ) -> Quantity:
     """Return the largest quantity up to ``wanted`` that ``cash`` pays for, closing first."""
-    opening, closing = _per_contract(side, price, payout)
-    closes = min(wanted, _closable(side, position))
-    if closes == wanted:
-        return Quantity(wanted)
-    return Quantity(min(wanted, closes + (cash + closing * closes) // opening))
+    opening = cost(side, price, payout, 0, 1)
+    closes = min(wanted, max(0, -signed(side, position)))
+    brought = -cost(side, price, payout, position, closes)
+    return Quantity(min(wanted, closes + (cash + brought) // opening))
 
 
 def locked(payout: int, before: int, after: int) -> Money:
     """Return the collateral that the turn of a position locks; negative: releases."""
     return Money(payout * (max(-after, 0) - max(-before, 0)))
-
-
-def _per_contract(side: Side, price: Price, payout: int) -> tuple[int, int]:
-    """Return what opening one contract takes and what closing one brings."""
-    return (price, payout - price) if side is Side.BUY else (payout - price, price)
-
-
-def _closable(side: Side, position: int) -> int:
-    return max(-position, 0) if side is Side.BUY else max(position, 0)

@@ -6,7 +6,7 @@ it (the taker, when equal) loses its remainder. A taker that would meet its own 
 cancelled. A sweep that the batch's budget cannot hold goes on in the next batch.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from worker.domain import ids
 from worker.domain.book import Book, OpenOrder
@@ -238,7 +238,7 @@ def _finish(draft: Draft, book: Book, taker: Taker) -> None:
         _cancel_taker(draft, taker, CancelReason.IOC)
     else:
         draft.order_left(taker.order.key, taker.leaves, OrderStatus.OPEN)
-        book.add(replace(taker.order, leaves=taker.leaves))
+        book.add(taker.order.left(taker.leaves))
 
 
 def _suspend(draft: Draft, taker: Taker) -> None:
@@ -246,7 +246,7 @@ def _suspend(draft: Draft, taker: Taker) -> None:
     draft.order_left(taker.order.key, taker.leaves, OrderStatus.OPEN)
     draft.sweep = Sweep(
         market_id=taker.market.market_id,
-        order=replace(taker.order, leaves=taker.leaves),
+        order=taker.order.left(taker.leaves),
         time_in_force=taker.time_in_force,
         offset=draft.offset,
         index=draft.index,
