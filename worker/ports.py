@@ -50,8 +50,7 @@ class Record(NamedTuple):
     headers: tuple[tuple[str, bytes], ...]
 
 
-@dataclass(frozen=True, slots=True)
-class Outgoing:
+class Outgoing(NamedTuple):
     """A record to be published to an explicit partition."""
 
     topic: str

@@ -211,7 +211,7 @@ CORRUPTIONS: dict[str, tuple[Callable[[], World], set[str]]] = {
         {"gaps in seq"},
     ),
     "the topic and the journal differ in one byte": (
-        lambda: with_orders(journal=[replace(JOURNAL[0], value=b"{}"), *JOURNAL[1:]]),
+        lambda: with_orders(journal=[JOURNAL[0]._replace(value=b"{}"), *JOURNAL[1:]]),
         {JOURNAL_LINE},
     ),
     "the journal lacks an event": (
