@@ -41,7 +41,7 @@ WORKERS: Final = 2
 """One or two were measured on two cores: two answer a tenth more."""
 FULL: Final[Mapping[str, Any]] = {
     "history": 1_000_000,
-    "orders": 40_000,
+    "orders": 100_000,
     "paced": 12_000,
     "seconds": 8.0,
 }
@@ -185,7 +185,7 @@ def _options(arguments: Sequence[str] | None) -> Options:
     add = parser.add_argument
     add("--quick", action="store_true", help="small: only to see that it works and the books agree")
     add("--history", type=int, help="earlier orders in the tables (1000000; quick: 50000)")
-    add("--orders", type=int, help="orders measured through the worker (40000; quick: 3000)")
+    add("--orders", type=int, help="orders measured through the worker (100000; quick: 3000)")
     add("--paced", type=int, help="orders sent for the latency (12000; quick: 1000)")
     add("--seconds", type=float, help="time for each run of the seed's way (8; quick: no limit)")
     add("--rate", type=float, default=0.5, help="load of the latency run, as a part of (b)'s")

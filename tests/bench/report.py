@@ -109,6 +109,7 @@ def _column(result: Result) -> dict[str, str]:
         "(c) replay of (b), orders/s": f"{result.replay_per_s:,.0f}",
         "b/a": f"{result.worker_per_s / seed.per_s:.1f}",
         "b/c": f"{result.worker_per_s / result.replay_per_s:.2f}",
+        "c/a, the most that b/a can be": f"{result.replay_per_s / seed.per_s:.1f}",
         "(b) p50 at half load, ms": f"{result.latency.p50_ms:.1f}",
         "(b) p99 at half load, ms": f"{result.latency.p99_ms:.1f}",
         "    offered, orders/s": f"{result.latency.offered_per_s:,.0f}",
