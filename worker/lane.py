@@ -115,7 +115,15 @@ class Lane:
 
     async def _take_over(self, owner: str, source: Source) -> Committer:
         """Raise the epoch, load what it now guards, publish what the last owner did not, seek."""
+        # Looked at first: what was published before was committed before, in a database that
+        # has lost nothing.
+        published_seq = await self._publisher.last_seq()
         row = await self._store.take_over(self._stream.stream, self._partition, owner)
+        if published_seq > row.last_seq:
+            raise LaneHalted(
+                f"event {published_seq} is published and the database ends at {row.last_seq}:"
+                " it was restored from an older time"
+            )
         self.state = await self._load(row)
         committer = self._make_committer(self.state, row.epoch)
         self._publisher.published_batch_no = row.published_batch_no

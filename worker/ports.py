@@ -138,6 +138,9 @@ class Broker(Protocol):
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         """Return what exists of ``topics``. Raises BrokerError by the deadline."""
 
+    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
+        """Return what lies at the last ``offsets`` of a partition. Raises BrokerError in time."""
+
     async def close(self) -> None:
         """Let go of shared connections, within a bound."""
 

@@ -10,7 +10,7 @@ from collections import deque
 from typing import Final
 
 from worker.errors import BrokerError
-from worker.ports import Broker, JournalRow, Outgoing, Producer, System
+from worker.ports import Broker, JournalRow, Outgoing, Producer, System, TopicPartition
 from worker.telemetry import LaneMetrics, log
 from worker.wire import journal
 
@@ -18,6 +18,8 @@ QUEUED_BATCHES_MAX: Final = 32
 """Committed batches that may wait to be published; then the lane takes no more."""
 RECORDS_A_SEND: Final = 5_000
 BACKOFF_CAP_S: Final = 5.0
+TAIL_OFFSETS: Final = 200
+"""So many of the last records are looked at: repeats, or another stream's, may stand among them."""
 
 
 class Publisher:
@@ -39,6 +41,12 @@ class Publisher:
         self._changed = asyncio.Condition()
         self.published_batch_no = 0
 
+    async def last_seq(self) -> int:
+        """Return the highest seq at the topic's end, 0 if there is none. Raises BrokerError."""
+        topic, partition = self._route.events_topic, self._route.partition
+        records = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
+        return max((journal.seq_of(record.headers, self._route) for record in records), default=0)
+
     async def put(self, row: JournalRow) -> None:
         """Queue a committed batch, waiting while the queue is full. Batches come in order."""
         async with self._changed:
@@ -55,6 +63,15 @@ class Publisher:
         """Wait until all that was queued is acknowledged."""
         async with self._changed:
             await self._changed.wait_for(lambda: not self._waiting)
+
+    async def flush(self) -> None:
+        """Publish what is queued, and no more. Raises BrokerError."""
+        producer = await self._broker.producer()
+        try:
+            while self._waiting:
+                await self._publish_next(producer)
+        finally:
+            await producer.close()
 
     async def run(self) -> None:
         """Publish until cancelled."""

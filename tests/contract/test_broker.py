@@ -439,6 +439,27 @@ async def test_describe_names_what_exists(cluster: Cluster) -> None:
     }
 
 
+async def test_the_tail_of_a_partition_is_what_lies_at_its_end(
+    cluster: Cluster, parties: Parties
+) -> None:
+    partition = TopicPartition(await cluster.create("out", 1), 0)
+    broker = cluster.broker("none")
+    assert not await broker.tail(partition, 2)
+    await parties.write(partition, count=5)
+    assert values(await broker.tail(partition, 2)) == ["3", "4"]
+    assert values(await broker.tail(partition, 9)) == ["0", "1", "2", "3", "4"]
+    await cluster.forget_before(partition, 4)
+    assert values(await broker.tail(partition, 9)) == ["4"]
+    await cluster.forget_before(partition, 5)
+    assert not await broker.tail(partition, 9)
+
+
+async def test_there_is_no_tail_of_a_partition_that_does_not_exist(cluster: Cluster) -> None:
+    topic = await cluster.create("out", 1)
+    with pytest.raises(BrokerError):
+        await cluster.broker("none").tail(TopicPartition(topic, 1), 1)
+
+
 async def test_a_commit_hint_is_harmless(cluster: Cluster, parties: Parties) -> None:
     partition = TopicPartition(await cluster.create("in", 1), 0)
     await parties.write(partition, count=3)
@@ -559,6 +580,7 @@ async def assert_calls_end(
     assert await seconds(producer.send([out(partition, "2")]), fails=True) < 0.1
     assert await seconds(broker.describe([partition.topic]), fails=True) < 1 + SLACK_S
     assert await seconds(broker.producer(), fails=True) < 1 + SLACK_S
+    assert await seconds(broker.tail(partition, 1), fails=True) < 1 + SLACK_S
     assert await seconds(joining.start(), fails=True) < 2 + SLACK_S
     assert await seconds(consumer.poll(0.5), fails=False) < 1
     assert await seconds(producer.close(), fails=False) < SLACK_S

@@ -474,6 +474,9 @@ class MortalBroker:
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._broker.describe(topics)
 
+    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
+        return await self._process.through("tail", lambda: self._broker.tail(partition, offsets))
+
     async def close(self) -> None:
         await self._broker.close()
 

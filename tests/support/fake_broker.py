@@ -22,7 +22,9 @@ from worker.ports import Assignment, Outgoing, Record, Sleep, TopicDescription, 
 
 T = TypeVar("T")
 FETCH_RECORDS_MAX = 500
-Call = Literal["start", "poll", "bounds", "commit_hint", "close", "producer", "send", "describe"]
+Call = Literal[
+    "start", "poll", "bounds", "commit_hint", "close", "producer", "send", "describe", "tail"
+]
 
 
 class Fault(Enum):
@@ -471,6 +473,11 @@ class FakeBroker:
 
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._kafka.perform("describe", lambda: self._kafka.describe(topics))
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
+        return await self._kafka.perform(
+            "tail", lambda: tuple(self._kafka.log(partition).records[-offsets:])
+        )
 
     async def close(self) -> None:
         pass

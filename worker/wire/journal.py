@@ -69,6 +69,16 @@ def decode(journal: str, route: Route) -> list[Outgoing]:
     ]
 
 
+def seq_of(headers: Headers, route: Route) -> int:
+    """Return the seq of an event of the lane that ``route`` names; 0 for any other record."""
+    source = f"{route.stream}/{route.partition}/".encode()
+    for name, content in headers:
+        number = (content or b"").removeprefix(source)
+        if name == "ce_id" and number != content and number.isdigit():
+            return int(number)
+    return 0
+
+
 _PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
 _EVENT_LINE: Final = re.compile(
     r"([^\t]*)\t"

@@ -22,6 +22,7 @@ from worker.wire.journal import (
     Route,
     decode,
     encode,
+    seq_of,
 )
 
 ROUTE = Route(
@@ -217,3 +218,25 @@ def test_a_null_header_is_buried_as_an_empty_one() -> None:
     # aiokafka hands a null on as None, whatever the type of a header says.
     record = buried(letter(headers=(("h", None),)))  # type: ignore[arg-type]
     assert record.headers[0] == ("h", b"")
+
+
+def test_the_seq_of_a_published_event_is_read_from_its_headers() -> None:
+    (record,) = decode(encode([SETTLED], StreamKind.ORDERS), ROUTE)
+    assert seq_of(record.headers, ROUTE) == 7
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        (),
+        (("ce_id", b""),),
+        (("ce_id", b"parity.orders.v1/5/"),),
+        (("ce_id", b"parity.orders.v1/5/seven"),),
+        (("ce_id", b"parity.orders.v1/50/7"),),
+        (("ce_id", b"parity.orders.v1@2/5/7"),),
+        (("other", b"parity.orders.v1/5/7"),),
+        events.headers("parity.orders.v1", 6, 7, "PAYOUT", 1),
+    ],
+)
+def test_a_record_that_is_no_event_of_the_lane_has_seq_0(headers: Headers) -> None:
+    assert seq_of(headers, ROUTE) == 0

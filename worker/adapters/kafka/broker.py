@@ -16,7 +16,7 @@ from worker.adapters.kafka.settings import (
     silence_secrets,
 )
 from worker.adapters.kafka.topics import Topics
-from worker.ports import Assignment, TopicDescription, TopicPartition
+from worker.ports import Assignment, Record, TopicDescription, TopicPartition
 
 
 class AiokafkaBroker:
@@ -84,6 +84,14 @@ class AiokafkaBroker:
         events must: their records carry lane time.
         """
         return await self._topics.create(topics, replication_factor, configs or {})
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
+        """Return what lies at the last ``offsets`` of a partition, read by a connection of its own.
+
+        Raises BrokerError by the deadline, also when there is no such partition.
+        """
+        async with self.reader([partition]) as reader:
+            return await reader.tail(partition, offsets)
 
     async def close(self) -> None:
         """Do nothing: consumers and producers are closed by whoever asked for them."""

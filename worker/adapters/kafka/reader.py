@@ -17,6 +17,7 @@ FIXED: Final[dict[str, Any]] = {
     "isolation_level": "read_committed",
     "fetch_max_wait_ms": 50,
 }
+TAIL_POLL_S: Final = 0.1
 
 
 class AiokafkaReader:
@@ -88,6 +89,21 @@ class AiokafkaReader:
             ]
             for partition, records in fetched.items()
         }
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> list[Record]:
+        """Return what lies at the last ``offsets`` of a partition. Raises BrokerError in time.
+
+        Some of them may hold no record any more, or the mark of a transaction: what counts is how
+        far the position got.
+        """
+        asked = KafkaPartition(*partition)
+        end = (await self.ends())[partition]
+        self.seek(partition, max((await self.starts())[partition], end - offsets))
+        found: list[Record] = []
+        async with answered_within(self._deadlines.call_s, f"the tail of {asked}"):
+            while await self._open().position(asked) < end:
+                found.extend((await self.poll(TAIL_POLL_S)).get(partition, ()))
+        return found
 
     def _open(self) -> AIOKafkaConsumer:
         if self._kafka is None:
