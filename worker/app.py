@@ -98,7 +98,12 @@ class Worker:
             in_steps=settings.commit_mode == "steps",
             system=self.system,
         )
-        publisher = self._make_publisher(stream, partition, metrics)
+        publisher = Publisher(
+            self.broker,
+            route_of(settings, self.streams, stream, partition.partition),
+            system=self.system,
+            metrics=metrics,
+        )
         return Lane(
             stream,
             partition.partition,
@@ -109,25 +114,6 @@ class Worker:
             ),
             metrics=metrics,
             clock=self.system.clock,
-        )
-
-    def _make_publisher(
-        self, stream: StreamRow, partition: TopicPartition, metrics: LaneMetrics
-    ) -> Publisher:
-        settings, orders = self.settings, stream.kind is StreamKind.ORDERS
-        route = journal.Route(
-            stream=stream.stream,
-            topic=stream.topic,
-            partition=partition.partition,
-            events_topic=settings.events_topic if orders else settings.transfer_events_topic,
-            dead_letters_topic=settings.dead_letters_topic,
-            dead_letter_partitions=self.streams.dead_letter_partitions,
-        )
-        return Publisher(
-            self.broker,
-            route,
-            system=self.system,
-            metrics=metrics,
         )
 
     def _make_committer(
@@ -148,6 +134,21 @@ class Worker:
             metrics=metrics,
             published_batch_no=lambda: publisher.published_batch_no,
         )
+
+
+def route_of(
+    settings: Settings, streams: Streams, stream: StreamRow, partition: int
+) -> journal.Route:
+    """Return where the events of a lane go."""
+    orders = stream.kind is StreamKind.ORDERS
+    return journal.Route(
+        stream=stream.stream,
+        topic=stream.topic,
+        partition=partition,
+        events_topic=settings.events_topic if orders else settings.transfer_events_topic,
+        dead_letters_topic=settings.dead_letters_topic,
+        dead_letter_partitions=streams.dead_letter_partitions,
+    )
 
 
 def make_broker(settings: Settings) -> AiokafkaBroker:

@@ -11,7 +11,7 @@ import logging
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import version
 from itertools import islice
@@ -34,6 +34,7 @@ from producers.client import (
 )
 from worker import app as worker_app
 from worker import config
+from worker import republish as republisher
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.migrate import migrate as migrate_schema
@@ -303,6 +304,26 @@ def withdraw(
         account_id=AccountId(account), transfer_id=TransferId(transfer_id), amount=Money(amount)
     )
     _publish(context, [command])
+
+
+@cli.command()
+def republish(
+    topic: Annotated[str, typer.Option(help="The input topic.")],
+    partition: Annotated[int, typer.Option(min=0, help="Of it, and of the topic of its events.")],
+    from_seq: Annotated[int, typer.Option(min=1, help="The first event that is missing.")] = 1,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a lane's events again from the journal, after the brokers lost some. Repeats only."""
+    settings = _settings()
+    broker = worker_app.make_broker(settings)
+    done = _await(republisher.republish(settings, broker, topic, partition, from_seq))
+    if as_json:
+        _print_json(asdict(done))
+    else:
+        typer.echo(
+            f"{done.topic}[{done.partition}] seq {done.first_seq} to {done.last_seq}:"
+            f" {done.batches:,} batches"
+        )
 
 
 # What only looks.

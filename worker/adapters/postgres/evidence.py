@@ -1,4 +1,4 @@
-"""What demo and stress read from the books, by a connection that can only read."""
+"""What demo, stress and republish read from the books, by a connection that can only read."""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
@@ -107,13 +107,17 @@ class Evidence:
     async def batches(self, lane: Lane, batch_no: int) -> Sequence[JournalBatch]:
         """Return what the journal holds of the lane's batches 1 to ``batch_no``, and one beyond."""
         batches: list[JournalBatch] = []
-        async with self._open() as connection:
-            for first in range(1, batch_no + 2, BATCHES_A_PAGE):
-                last = min(first + BATCHES_A_PAGE, batch_no + 2)
-                keys = [ids.batch_key(lane, number) for number in range(first, last)]
-                page = await connection.fetch(statements.READ_BATCHES, keys, BATCHES_A_PAGE)
-                batches.extend(JournalBatch(**dict(row)) for row in page)
+        for first in range(1, batch_no + 2, BATCHES_A_PAGE):
+            last = min(first + BATCHES_A_PAGE, batch_no + 2)
+            batches.extend(await self.page(lane, range(first, last)))
         return batches
+
+    async def page(self, lane: Lane, numbers: range) -> Sequence[JournalBatch]:
+        """Return the lane's batches of these numbers, at most ``BATCHES_A_PAGE``, in order."""
+        keys = [ids.batch_key(lane, number) for number in numbers]
+        async with self._open() as connection:
+            found = await connection.fetch(statements.READ_BATCHES, keys, BATCHES_A_PAGE)
+        return [JournalBatch(**dict(row)) for row in found]
 
     async def sums(self, orders_stream: str) -> Sums:
         """Return the sums, the run being that of ``orders_stream``."""
