@@ -164,12 +164,13 @@ class System:
         prefix: str,
         *,
         partitions: int = 2,
+        replicas: int = 1,
         **settings: object,
     ) -> AsyncIterator[Self]:
         """Make topics and tables, and take everything down in the end. No worker runs yet."""
         made = _settings(database_url, bootstrap, prefix, settings)
         await migrate(database_url, timeout_s=10)
-        await _create_topics(made, partitions)
+        await _create_topics(made, partitions, replicas)
         async with contextlib.AsyncExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             publisher = await stack.enter_async_context(
@@ -378,14 +379,14 @@ def _topics(settings: config.Settings) -> Sequence[str]:
     )
 
 
-async def _create_topics(settings: config.Settings, partitions: int) -> None:
+async def _create_topics(settings: config.Settings, partitions: int, replicas: int) -> None:
     broker = app.make_broker(settings)
     inputs, outputs = _topics(settings)[:2], _topics(settings)[2:]
     stamped = {"message.timestamp.type": "CreateTime"}
-    await broker.create_topics(dict.fromkeys(inputs, partitions), replication_factor=1)
-    await broker.create_topics(
-        dict.fromkeys(outputs, partitions), replication_factor=1, configs=stamped
-    )
+    for topics, configs in ((inputs, {}), (outputs, stamped)):
+        await broker.create_topics(
+            dict.fromkeys(topics, partitions), replication_factor=replicas, configs=configs
+        )
 
     async def described() -> bool:
         found = await broker.describe(_topics(settings))

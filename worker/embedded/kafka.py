@@ -38,8 +38,9 @@ FORMAT_DEADLINE_S = 60.0
 START_DEADLINE_S = 90.0
 STOP_DEADLINE_S = 20.0
 ANSWER_DEADLINE_S = 2.0
+HEAP_MIB = 512
+HEAP_OF_SEVERAL_MIB = 256
 JAVA_OPTIONS = [
-    "-Xmx512m",
     "-XX:+UseSerialGC",
     "-XX:TieredStopAtLevel=1",
     "-XX:-UsePerfData",
@@ -50,8 +51,9 @@ JAVA_OPTIONS = [
 ENVIRONMENT = {"LC_ALL": "C.UTF-8"}
 CONFIG = {
     "process.roles": "broker,controller",
-    "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT",
+    "listener.security.protocol.map": ("PLAINTEXT:PLAINTEXT,DETOUR:PLAINTEXT,CONTROLLER:PLAINTEXT"),
     "controller.listener.names": "CONTROLLER",
+    "inter.broker.listener.name": "PLAINTEXT",
     "auto.create.topics.enable": "false",
     "group.initial.rebalance.delay.ms": "0",
     "offsets.topic.num.partitions": "4",
@@ -64,12 +66,24 @@ CONFIG = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Detour:
+    """A second door to a broker: it says that it is at ``port``, and listens at ``broker_port``.
+
+    Whoever stands at ``port`` decides what gets through, also for clients that follow metadata.
+    """
+
+    port: int
+    broker_port: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
     """Where one broker lives; the process in it comes and goes."""
 
     node_id: int
     port: int
     controller_port: int
+    detour: Detour | None
     directory: Path
 
     @property
@@ -84,11 +98,15 @@ class Broker:
 class EmbeddedKafka:
     """A cluster of brokers. `start` makes it; use as a context manager or call `stop`."""
 
-    def __init__(self, home: Home, brokers: int, config: Mapping[str, str]) -> None:
+    def __init__(
+        self, home: Home, brokers: int, config: Mapping[str, str], *, detours: bool
+    ) -> None:
         began_at = time.monotonic()
         self._home = home
         self._java, self._classpath = _java(), _classpath(home.path)
-        self._brokers = [_broker(home.path, node_id) for node_id in range(1, brokers + 1)]
+        self._brokers = [
+            _broker(home.path, node_id, detours=detours) for node_id in range(1, brokers + 1)
+        ]
         for broker in self._brokers:
             _write_properties(broker, self._brokers, config)
         self._children: list[Child] = []
@@ -108,15 +126,18 @@ class EmbeddedKafka:
         directory: Path | None = None,
         brokers: int = 1,
         config: Mapping[str, str] | None = None,
+        *,
+        detours: bool = False,
     ) -> Self:
         """Start brokers and wait until all of them answer; raises EmbeddedError.
 
         With a `directory` their data are kept there, without they are removed by `stop`.
-        `config` are lines of server.properties, the same for each broker.
+        `config` are lines of server.properties, the same for each broker. Of three brokers two
+        must have a record. With `detours` each has a second door, see `Detour`.
         """
         home = Home(directory, "parity-kafka-")
         try:
-            cluster = cls(home, brokers, config or {})
+            cluster = cls(home, brokers, config or {}, detours=detours)
         except BaseException:
             home.remove_if_temporary()
             raise
@@ -127,6 +148,11 @@ class EmbeddedKafka:
     def bootstrap(self) -> str:
         """The brokers' addresses, separated by commas."""
         return ",".join(f"{LOOPBACK}:{broker.port}" for broker in self._brokers)
+
+    @property
+    def detours(self) -> list[Detour]:
+        """The brokers' second doors."""
+        return [broker.detour for broker in self._brokers if broker.detour is not None]
 
     @property
     def pids(self) -> list[int]:
@@ -182,7 +208,15 @@ class EmbeddedKafka:
             child.finish("a formatted data directory", deadline_s=FORMAT_DEADLINE_S)
 
     def _run(self, broker: Broker, main_class: str, *arguments: str) -> Child:
-        java = [str(self._java), *JAVA_OPTIONS, "-cp", self._classpath, main_class]
+        heap_mib = HEAP_MIB if len(self._brokers) == 1 else HEAP_OF_SEVERAL_MIB
+        java = [
+            str(self._java),
+            f"-Xmx{heap_mib}m",
+            *JAVA_OPTIONS,
+            "-cp",
+            self._classpath,
+            main_class,
+        ]
         command = [*java, *arguments, str(broker.properties)]
         return Child.start(command, log=broker.log, environment=ENVIRONMENT)
 
@@ -196,24 +230,34 @@ class EmbeddedKafka:
         )
 
 
-def _broker(directory: Path, node_id: int) -> Broker:
+def _broker(directory: Path, node_id: int, *, detours: bool) -> Broker:
     own = directory / f"broker-{node_id}"
     own.mkdir(exist_ok=True)
-    return Broker(node_id=node_id, port=free_port(), controller_port=free_port(), directory=own)
+    return Broker(
+        node_id=node_id,
+        port=free_port(),
+        controller_port=free_port(),
+        detour=Detour(port=free_port(), broker_port=free_port()) if detours else None,
+        directory=own,
+    )
 
 
 def _write_properties(broker: Broker, cluster: Sequence[Broker], config: Mapping[str, str]) -> None:
     voters = [f"{other.node_id}@{LOOPBACK}:{other.controller_port}" for other in cluster]
-    listener = f"PLAINTEXT://{LOOPBACK}:{broker.port}"
+    listeners = advertised = f"PLAINTEXT://{LOOPBACK}:{broker.port}"
+    if broker.detour is not None:
+        listeners += f",DETOUR://{LOOPBACK}:{broker.detour.broker_port}"
+        advertised += f",DETOUR://{LOOPBACK}:{broker.detour.port}"
     replicas = str(min(3, len(cluster)))
     in_sync = str(min(2, len(cluster)))
     properties = {
         **CONFIG,
         "node.id": str(broker.node_id),
-        "listeners": f"{listener},CONTROLLER://{LOOPBACK}:{broker.controller_port}",
-        "advertised.listeners": listener,
+        "listeners": f"{listeners},CONTROLLER://{LOOPBACK}:{broker.controller_port}",
+        "advertised.listeners": advertised,
         "controller.quorum.voters": ",".join(voters),
         "log.dirs": str(broker.directory / "data"),
+        "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": replicas,
         "transaction.state.log.replication.factor": replicas,
         "transaction.state.log.min.isr": in_sync,

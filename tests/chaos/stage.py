@@ -1,0 +1,153 @@
+"""The exchange that is broken on purpose: three brokers, PostgreSQL behind a proxy, workers, load.
+
+Whoever looks on and whoever publishes takes the straight way; workers reach the brokers through
+gates and the database through the proxy.
+"""
+
+import asyncio
+import signal
+from collections import Counter
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+import asyncpg
+
+from tests.support.detour import Gates
+from tests.support.pgproxy import PgProxy
+from tests.support.system import System
+from worker.config import PREFIX
+from worker.embedded import EmbeddedKafka, EmbeddedPostgres
+from worker.embedded.crew import Crew
+from worker.embedded.process import Child
+
+BROKERS: Final = 3
+WORKERS: Final = 3
+PARTITIONS: Final = 4
+DATABASE_TIMEOUT_S: Final = 5.0
+DRAIN_S: Final = 12.0
+END_S: Final = 45.0
+"""How long a worker may take to end that was asked to, whatever is broken at that time."""
+POLL_S: Final = 0.05
+
+
+@dataclass
+class Stage:
+    """Everything that can break, and a hand on it."""
+
+    kafka: EmbeddedKafka
+    gates: Gates
+    postgres: EmbeddedPostgres
+    database_url: str
+    proxy: PgProxy
+    system: System
+    crew: Crew
+    slots: list[Child] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
+    started: Counter[str] = field(default_factory=Counter)
+
+    @classmethod
+    @asynccontextmanager
+    async def start(cls) -> AsyncIterator["Stage"]:
+        """Start everything, and end it whatever happens."""
+        async with AsyncExitStack() as stack:
+            postgres, kafka = await asyncio.gather(
+                asyncio.to_thread(EmbeddedPostgres.start),
+                asyncio.to_thread(EmbeddedKafka.start, brokers=BROKERS, detours=True),
+            )
+            stack.callback(postgres.stop)
+            stack.callback(kafka.stop)
+            url = await asyncio.to_thread(postgres.create_database, "chaos")
+            proxy = await stack.enter_async_context(PgProxy.before(url))
+            gates = await stack.enter_async_context(Gates.before(kafka))
+            system = await stack.enter_async_context(
+                System.start(
+                    url, kafka.bootstrap, "chaos-", partitions=PARTITIONS, replicas=BROKERS
+                )
+            )
+            crew = stack.enter_context(Crew(_environment(system, gates.bootstrap, proxy.url)))
+            made = cls(kafka, gates, postgres, url, proxy, system, crew)
+            made.slots = [made.start_worker() for _ in range(WORKERS)]
+            yield made
+
+    # Workers.
+
+    def start_worker(self) -> Child:
+        """Start one more worker."""
+        self.started["worker"] += 1
+        return self.crew.start(f"worker-{self.started['worker']:03}", "tests.chaos.worker", "run")
+
+    def kill(self, slot: int) -> None:
+        """Kill a worker, which can finish nothing any more, and start another in its place."""
+        self.slots[slot].end(signal.SIGKILL, deadline_s=END_S)
+        self.slots[slot] = self.start_worker()
+
+    async def ask_to_stop(self, worker: Child) -> None:
+        """Let a worker end, as in a deployment: it has so and so long, and must say 0."""
+        worker.send(signal.SIGTERM)
+        deadline = asyncio.get_running_loop().time() + END_S
+        while worker.exit_code is None:
+            if asyncio.get_running_loop().time() > deadline:
+                self.complaints.append(str(worker.error(f"did not end in {END_S:g} s")))
+                worker.send(signal.SIGKILL)
+                return
+            await asyncio.sleep(POLL_S)
+        if worker.exit_code != 0:
+            self.complaints.append(str(worker.error(f"was asked to end: {worker.exit_code}")))
+
+    def check_workers(self) -> None:
+        """Note a worker that has ended unasked: an outage is not a reason."""
+        for slot, worker in enumerate(self.slots):
+            if worker.exit_code is not None:
+                self.complaints.append(str(worker.error(f"ended unasked with {worker.exit_code}")))
+                self.slots[slot] = self.start_worker()
+
+    # Load.
+
+    async def load(self, seed: int, *options: str) -> None:
+        """Publish a part of a seed's flow, again if it was not all acknowledged: ids stay."""
+        settings = self.system.settings
+        while True:
+            self.started["load"] += 1
+            child = self.crew.start(
+                f"load-{self.started['load']:03}",
+                "producers.load",
+                "--bootstrap",
+                settings.bootstrap_servers,
+                "--orders-topic",
+                settings.orders_topic,
+                "--transfers-topic",
+                settings.transfers_topic,
+                "--seed",
+                str(seed),
+                *options,
+            )
+            try:
+                while child.exit_code is None:
+                    await asyncio.sleep(POLL_S)
+            finally:
+                child.send(signal.SIGTERM)
+            if child.exit_code == 0:
+                return
+            self.started["load again"] += 1
+
+    # The end.
+
+    async def look_at_database(self) -> None:
+        """Connect anew: the old connection may have broken with the server."""
+        self.system.database.terminate()
+        self.system.database = await asyncpg.connect(self.database_url)
+
+
+def _environment(system: System, bootstrap: str, database_url: str) -> Mapping[str, str]:
+    given = {
+        **system.settings.model_dump(),
+        "bootstrap_servers": bootstrap,
+        "database_url": database_url,
+        "database_timeout_s": DATABASE_TIMEOUT_S,
+        "drain_s": DRAIN_S,
+        "http_port": 0,
+        "log_json": True,
+    }
+    return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
