@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
 from worker.commit import Reload
-from worker.errors import BrokerError, Fenced, LaneHalted, OffsetOutOfRange, StoreError
+from worker.errors import BrokerError, EventsLost, Fenced, LaneHalted, OffsetOutOfRange, StoreError
 from worker.lane import QUEUED_RECORDS_MAX, Lane, LaneStatus
 from worker.ports import Broker, Consumer, System, TopicPartition
 from worker.telemetry import Metrics, log
@@ -181,7 +181,7 @@ class Assignments:
                 await lane.run(self._owner, _Partition(consumer, partition))
             except LaneHalted:
                 return
-            except (Fenced, Reload, StoreError, BrokerError) as error:
+            except (Fenced, Reload, EventsLost, StoreError, BrokerError) as error:
                 failures += 1
                 log.warning("lane_lost", partition=partition, error=repr(error))
             else:

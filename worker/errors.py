@@ -10,6 +10,7 @@ ParityError
 │   └── OutcomeUnknown      it may have been written: same statement, new connection
 ├── Fenced                  another owner took the lane: drop everything
 ├── LaneHalted              the input is not what the lane remembers: an operator decides
+├── EventsLost              the topic lacks what it acknowledged: take over and publish it again
 ├── BrokerError             Kafka did not do it in time, or at all: pause and retry
 │   └── OffsetOutOfRange    the cursor is not in the topic
 ├── ConflictRetryExhausted  a caller's deadline passed among lost races
@@ -60,6 +61,10 @@ class Fenced(ParityError):
 
 class LaneHalted(ParityError):
     """The lane stands still until an operator decides; the text gives the reason."""
+
+
+class EventsLost(ParityError):
+    """The topic does not have what it acknowledged; the journal has."""
 
 
 class BrokerError(ParityError):

@@ -81,6 +81,7 @@ class Lane:
         self._taken: list[Received] = []
         self._looks: list[Callable[[LaneState | None], None]] = []
         self._wake = asyncio.Event()
+        self._publishing: asyncio.Task[None] | None = None
         self._stopping = False
         self._page_turn = False
         self._expected = 0
@@ -93,14 +94,16 @@ class Lane:
     # The path of a batch.
 
     async def run(self, owner: str, source: Source) -> None:
-        """Own the lane until stopped. Raises Fenced, Reload, LaneHalted, BrokerError."""
+        """Own the lane until stopped. Raises Fenced, Reload, EventsLost, LaneHalted, BrokerError.
+
+        Whoever calls takes over again after all but LaneHalted.
+        """
         publishing = asyncio.create_task(self._publisher.run(), name=f"publish-{self._partition}")
         publishing.add_done_callback(lambda _: self._wake.set())
+        self._publishing = publishing
         try:
             committer = await self._take_over(owner, source)
             while (step := await self._next_step()) is not None:
-                if publishing.done():
-                    publishing.result()
                 await self._commit(committer, step)
         except LaneHalted as halt:
             self.status, self.reason = LaneStatus.HALTED, str(halt)
@@ -117,9 +120,9 @@ class Lane:
         """Raise the epoch, load what it now guards, publish what the last owner did not, seek."""
         # Looked at first: what was published before was committed before, in a database that
         # has lost nothing.
-        published_seq = await self._publisher.last_seq()
+        published_seq = await self._publisher.published_seq()
         row = await self._store.take_over(self._stream.stream, self._partition, owner)
-        if published_seq > row.last_seq:
+        if published_seq is not None and published_seq > row.last_seq:
             raise LaneHalted(
                 f"event {published_seq} is published and the database ends at {row.last_seq}:"
                 " it was restored from an older time"
@@ -127,7 +130,9 @@ class Lane:
         self.state = await self._load(row)
         committer = self._make_committer(self.state, row.epoch)
         self._publisher.published_batch_no = row.published_batch_no
-        first = row.published_batch_no + 1
+        first = await self._first_unpublished(row, published_seq)
+        if first <= row.published_batch_no:
+            self._metrics.alarm("published_again", batch_no=first, published_seq=published_seq)
         while first <= row.batch_no:
             for journal_row in await self._store.journal(row.lane, first, row.batch_no):
                 await self._publisher.put(journal_row)
@@ -137,6 +142,25 @@ class Lane:
         self._metrics.ready(True)
         log.info("lane_ready", **self._metrics.names, epoch=row.epoch, next_offset=row.next_offset)
         return committer
+
+    async def _first_unpublished(self, row: LaneRow, published_seq: int | None) -> int:
+        """Return the first batch that the topic lacks, usually the one after the last noted.
+
+        It is an earlier one when the brokers lost what they had acknowledged.
+        """
+        first = unread = row.published_batch_no + 1
+        looked_at = 1
+        while published_seq is not None and unread > 1:
+            found = await self._store.journal(row.lane, max(1, unread - looked_at), unread - 1)
+            for journal_row in reversed(found):
+                seq = self._publisher.last_seq(journal_row)
+                if 0 < seq <= published_seq:
+                    return first
+                first = journal_row.batch_no if seq else first
+            if not found:
+                break
+            unread, looked_at = found[0].batch_no, JOURNAL_ROWS_MAX
+        return first
 
     async def _seek(self, row: LaneRow, source: Source) -> None:
         """Begin at the cursor; one record before it, where it still exists, to know it again."""
@@ -160,6 +184,8 @@ class Lane:
             self._show(state)
             if self.status is LaneStatus.HALTED:
                 raise LaneHalted(self.reason)
+            if self._publishing is not None and self._publishing.done():
+                self._publishing.result()
             if self._stopping:
                 return None
             self._take()

@@ -69,6 +69,14 @@ class TopicDescription:
     log_append_time: bool
 
 
+@dataclass(frozen=True, slots=True)
+class Tail:
+    """The end of a partition: the next offset to be written, and what is left just before it."""
+
+    end: int
+    records: Sequence[Record]
+
+
 class Assignment(Protocol):
     """Told by the consumer who owns what. Neither method may raise or take long."""
 
@@ -138,8 +146,8 @@ class Broker(Protocol):
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         """Return what exists of ``topics``. Raises BrokerError by the deadline."""
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
-        """Return what lies at the last ``offsets`` of a partition. Raises BrokerError in time."""
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        """Return the last ``offsets`` of a partition. Raises BrokerError by the deadline."""
 
     async def close(self) -> None:
         """Let go of shared connections, within a bound."""

@@ -7,12 +7,21 @@ occurrence of every ``seq`` is in order and without gaps, and a repeat is identi
 
 import asyncio
 from collections import deque
+from collections.abc import Iterable, Sequence
 from typing import Final
 
-from worker.errors import BrokerError
-from worker.ports import Broker, JournalRow, Outgoing, Producer, System, TopicPartition
+from worker.errors import BrokerError, EventsLost
+from worker.ports import (
+    Broker,
+    JournalRow,
+    Outgoing,
+    Producer,
+    System,
+    TopicPartition,
+)
 from worker.telemetry import LaneMetrics, log
 from worker.wire import journal
+from worker.wire.commands import Headers
 
 QUEUED_BATCHES_MAX: Final = 32
 """Committed batches that may wait to be published; then the lane takes no more."""
@@ -39,18 +48,38 @@ class Publisher:
         self._metrics = metrics
         self._waiting: deque[JournalRow] = deque()
         self._changed = asyncio.Condition()
+        self._acknowledged_seq = 0
+        self._lost: EventsLost | None = None
         self.published_batch_no = 0
 
-    async def last_seq(self) -> int:
-        """Return the highest seq at the topic's end, 0 if there is none. Raises BrokerError."""
+    async def published_seq(self) -> int | None:
+        """Return the highest seq at the topic's end; None: all of the lane's have expired there.
+
+        Raises BrokerError.
+        """
         topic, partition = self._route.events_topic, self._route.partition
-        records = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
-        return max((journal.seq_of(record.headers, self._route) for record in records), default=0)
+        tail = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
+        seq = _last_seq((record.headers for record in tail.records), self._route)
+        return seq if seq or not tail.end else None
+
+    def last_seq(self, row: JournalRow) -> int:
+        """Return the last seq of a batch; 0 when it has no event."""
+        return self._last_seq(journal.decode(row.events, self._route))
+
+    def _last_seq(self, records: Sequence[Outgoing]) -> int:
+        # A dead letter carries headers of strangers.
+        own = (r.headers for r in records if r.topic == self._route.events_topic)
+        return _last_seq(own, self._route)
 
     async def put(self, row: JournalRow) -> None:
-        """Queue a committed batch, waiting while the queue is full. Batches come in order."""
+        """Queue a committed batch, waiting while the queue is full. Batches come in order.
+
+        Raises EventsLost when nothing is published any more.
+        """
         async with self._changed:
-            await self._changed.wait_for(lambda: len(self._waiting) < QUEUED_BATCHES_MAX)
+            await self._changed.wait_for(lambda: not self.full or self._lost is not None)
+            if self._lost is not None:
+                raise self._lost
             self._waiting.append(row)
             self._changed.notify_all()
 
@@ -74,16 +103,28 @@ class Publisher:
             await producer.close()
 
     async def run(self) -> None:
-        """Publish until cancelled."""
+        """Publish until cancelled. Raises EventsLost."""
         failures = 0
         while True:
             try:
+                if failures:
+                    await self._require_kept()
                 await self._publish_all()
             except BrokerError as error:
                 failures += 1
                 self._metrics.publish_failed()
                 log.warning("publish_failed", **self._metrics.names, error=str(error))
                 await self._system.back_off(failures, cap_s=BACKOFF_CAP_S)
+
+    async def _require_kept(self) -> None:
+        """Raise EventsLost when the topic does not have what it acknowledged: it is another one."""
+        seq = await self.published_seq()
+        if seq is not None and seq < self._acknowledged_seq:
+            text = f"event {self._acknowledged_seq} was published, the topic ends at {seq}"
+            async with self._changed:
+                self._lost = EventsLost(text)
+                self._changed.notify_all()
+            raise self._lost
 
     async def _publish_all(self) -> None:
         """Publish with one producer until it fails."""
@@ -107,8 +148,14 @@ class Publisher:
             taken += 1
         if records:
             await producer.send(records)
+            self._acknowledged_seq = max(self._acknowledged_seq, self._last_seq(records))
         async with self._changed:
             for _ in range(taken):
-                self.published_batch_no = self._waiting.popleft().batch_no
+                number = self._waiting.popleft().batch_no
+                self.published_batch_no = max(self.published_batch_no, number)
             self._changed.notify_all()
         self._metrics.published(len(records))
+
+
+def _last_seq(headers: Iterable[Headers], route: journal.Route) -> int:
+    return max((journal.seq_of(each, route) for each in headers), default=0)

@@ -14,7 +14,6 @@ from tests.support.pgproxy import Fault
 SPRING_S: Final = 20.0
 """So long a trap waits for a batch."""
 SLOW_S: Final = 0.15
-POLL_S: Final = 0.02
 
 
 class Havoc:
@@ -98,16 +97,16 @@ class Havoc:
 
     def _trap(self, fault: Fault) -> Callable[[Move], Awaitable[bool]]:
         async def spring(move: Move) -> bool:
-            trap = self._stage.proxy.trap(fault)
+            sprung = asyncio.Event()
+            trap = self._stage.proxy.trap(fault, then=sprung.set)
             try:
                 async with asyncio.timeout(SPRING_S):
-                    while not trap.sprung:
-                        await asyncio.sleep(POLL_S)
+                    await sprung.wait()
                 await asyncio.sleep(move.seconds)
             except TimeoutError:
                 return False
             finally:
-                trap.times = 0
+                self._stage.proxy.traps.remove(trap)
                 trap.release()
             return True
 

@@ -11,7 +11,7 @@ from tests.chaos.havoc import Havoc
 from tests.chaos.mix import KINDS, Sort, mix, wanted
 from tests.chaos.stage import Stage
 from tests.chaos.watch import Watch
-from tests.support.invariants import check, first_occurrences, gather
+from tests.support.invariants import check, gather, seq_of
 from worker.ports import TopicPartition
 
 TELL_EVERY_S: Final = 10.0
@@ -168,7 +168,7 @@ async def _violations(stage: Stage) -> list[str]:
     return []
 
 
-async def _result(  # noqa: PLR0913 - each once
+async def _result(
     stage: Stage,
     watch: Watch,
     havoc: Havoc,
@@ -182,7 +182,7 @@ async def _result(  # noqa: PLR0913 - each once
         for topic in (system.settings.events_topic, system.settings.transfer_events_topic)
         for n in range(system.partitions)
     ]
-    events = 0 if violations else sum(len(first_occurrences(records)) for records in outputs)
+    events = sum(len(set(map(seq_of, records))) for records in outputs)
     value = system.database.fetchval
     return Result(
         seed=options.seed,
@@ -194,8 +194,8 @@ async def _result(  # noqa: PLR0913 - each once
         events=events,
         batches=int(await value("SELECT count(*) FROM batches")),
         trades=int(await value("SELECT count(*) FROM trades")),
-        repeats=sum(map(len, outputs)) - events if events else 0,
-        duplicates=len(await system.events("DUPLICATE")) if events else 0,
+        repeats=sum(map(len, outputs)) - events,
+        duplicates=0 if violations else len(await system.events("DUPLICATE")),
         loads=stage.started["load"],
         loads_again=stage.started["load again"],
         workers=stage.started["worker"],

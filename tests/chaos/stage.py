@@ -10,11 +10,13 @@ from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Final
 
 import asyncpg
 
 from tests.support.detour import Gates
+from tests.support.eventually import eventually
 from tests.support.pgproxy import PgProxy
 from tests.support.system import System
 from worker.config import PREFIX
@@ -29,7 +31,7 @@ DATABASE_TIMEOUT_S: Final = 5.0
 DRAIN_S: Final = 12.0
 END_S: Final = 45.0
 """How long a worker may take to end that was asked to, whatever is broken at that time."""
-POLL_S: Final = 0.05
+LOAD_S: Final = 600.0
 
 
 @dataclass
@@ -62,9 +64,7 @@ class Stage:
             proxy = await stack.enter_async_context(PgProxy.before(url))
             gates = await stack.enter_async_context(Gates.before(kafka))
             system = await stack.enter_async_context(
-                System.start(
-                    url, kafka.bootstrap, "chaos-", partitions=PARTITIONS, replicas=BROKERS
-                )
+                System.start(url, kafka.bootstrap, "chaos-", partitions=PARTITIONS)
             )
             crew = stack.enter_context(Crew(_environment(system, gates.bootstrap, proxy.url)))
             made = cls(kafka, gates, postgres, url, proxy, system, crew)
@@ -86,15 +86,15 @@ class Stage:
     async def ask_to_stop(self, worker: Child) -> None:
         """Let a worker end, as in a deployment: it has so and so long, and must say 0."""
         worker.send(signal.SIGTERM)
-        deadline = asyncio.get_running_loop().time() + END_S
-        while worker.exit_code is None:
-            if asyncio.get_running_loop().time() > deadline:
-                self.complaints.append(str(worker.error(f"did not end in {END_S:g} s")))
-                worker.send(signal.SIGKILL)
-                return
-            await asyncio.sleep(POLL_S)
-        if worker.exit_code != 0:
-            self.complaints.append(str(worker.error(f"was asked to end: {worker.exit_code}")))
+        try:
+            await eventually(partial(_has_ended, worker), END_S)
+        except AssertionError:
+            worker.end(signal.SIGKILL, deadline_s=END_S)
+        # One that has only just begun dies of it as any program does.
+        begun = (worker.exit_code, worker._log.stat().st_size) != (-signal.SIGTERM, 0)
+        if worker.exit_code != 0 and begun:
+            text = f"was asked to end, and ended with {worker.exit_code}"
+            self.complaints.append(str(worker.error(text)))
 
     def check_workers(self) -> None:
         """Note a worker that has ended unasked: an outage is not a reason."""
@@ -124,8 +124,7 @@ class Stage:
                 *options,
             )
             try:
-                while child.exit_code is None:
-                    await asyncio.sleep(POLL_S)
+                await eventually(partial(_has_ended, child), LOAD_S)
             finally:
                 child.send(signal.SIGTERM)
             if child.exit_code == 0:
@@ -138,6 +137,10 @@ class Stage:
         """Connect anew: the old connection may have broken with the server."""
         self.system.database.terminate()
         self.system.database = await asyncpg.connect(self.database_url)
+
+
+def _has_ended(child: Child) -> bool:
+    return child.exit_code is not None
 
 
 def _environment(system: System, bootstrap: str, database_url: str) -> Mapping[str, str]:

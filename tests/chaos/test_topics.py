@@ -4,22 +4,29 @@ What concerns one lane stops that lane alone. What can heal heals without a hand
 """
 
 import asyncio
+import json
+import sys
+from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
 from tests.conftest import execute
 from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
-from tests.support.system import Member, System
+from tests.support.system import REPOSITORY, Log, Member, Sent, System
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
 from worker.lane import Lane, LaneStatus
 from worker.ports import TopicPartition
+from worker.wire.commands import encode
 
 pytestmark = pytest.mark.integration
 
@@ -49,7 +56,7 @@ async def admin(kafka_server: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClien
 async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_published_since(
     system: System, database_url: str
 ) -> None:
-    markets = await _trading(system)
+    _, markets = await _trading(system)
     await _stop(system)
     older = await _copied(system, database_url)
     try:
@@ -84,18 +91,233 @@ def _name(database_url: str) -> str:
     return urlsplit(database_url).path.removeprefix("/")
 
 
+# The input is another one.
+
+
+@pytest.mark.shows("W14", "F44")
+@pytest.mark.parametrize("running", [True, False], ids=["under a worker", "while nobody works"])
+async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
+    system: System, admin: AIOKafkaAdminClient, running: bool
+) -> None:
+    member, _ = await _trading(system)
+    if not running:
+        await _stop(system)
+    await _delete(admin, system.settings.orders_topic)
+    await _create(admin, system.settings.orders_topic, "LogAppendTime")
+    member = member if running else await system.member()
+
+    lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
+    await system.publish(deposit("c", 5))
+    await eventually(lambda: system.events("DEPOSITED", account_id="c"), 20)
+
+    assert all("recreated" in lane.reason for lane in lanes)
+
+
+@pytest.mark.shows("W14", "F45")
+async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    member, markets = await _trading(system)
+    before = len(await system.events("ORDER_ACCEPTED"))
+    await _delete(admin, system.settings.orders_topic)
+    await _create(admin, system.settings.orders_topic, "LogAppendTime")
+    await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(40)))
+
+    lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
+
+    assert all("recreated" in lane.reason for lane in lanes)
+    assert len(await system.events("ORDER_ACCEPTED")) == before
+
+
+@pytest.mark.shows("W14", "F46")
+async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_no_other(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    member, markets = await _trading(system)
+    where = TopicPartition(system.settings.orders_topic, 0)
+    consumer = member.worker.assignments._consumer
+    assert consumer is not None
+    consumer.pause(where)
+    await system.publish(*(buy(markets[0], "a", 1, 10) for _ in range(20)))
+    end = (await system.log.ends())[where]
+    await admin.delete_records({KafkaPartition(*where): RecordsToDelete(end - 5)})
+
+    consumer.resume(where)
+    lane = await _halted(system, member, 0)
+    await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
+    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
+
+    assert "not in the topic" in lane.reason
+
+
+@pytest.mark.shows("W15", "F47", "F48")
+async def test_partitions_that_were_added_are_told_and_left_alone(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    member, markets = await _trading(system)
+    topic = system.settings.orders_topic
+    await admin.create_partitions({topic: NewPartitions(system.partitions + 1)})
+    order = buy(markets[1], "a", 1, 10, "misrouted")
+
+    await eventually(lambda: _knows(system.raw, topic, system.partitions + 1), 20)
+    added = Sent(system.partitions, order.market_id.encode(), encode(order))
+    await system.send(topic, [added, added._replace(partition=0)])
+    await eventually(lambda: member.metric("alarms_total", alarm="partition_not_in_stream"), 60)
+    await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
+    await system.check_invariants()
+
+    (rejected,) = await system.events("ORDER_REJECTED")
+    assert (rejected["order_id"], rejected["reason"]) == ("misrouted", "WRONG_PARTITION")
+    assert rejected["partition"] == 0
+    assert await system.events("ORDER_ACCEPTED", order_id="goes-on", partition=1)
+
+
+# The brokers lose what was published.
+
+
+@pytest.mark.shows("W10", "W11", "W17", "F62")
+async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    member, markets = await _trading(system, kafka_timeout_s=2.0)
+    await _delete(admin, system.settings.events_topic)
+    await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(20)))
+    await eventually(lambda: member.metric("publish_failures_total") >= 2, 30)
+    ready = sum(lane.status is LaneStatus.READY for lane in member.lanes.values())
+
+    await _create(admin, system.settings.events_topic, "CreateTime")
+    async with _read_anew(system):
+        await system.check_invariants()
+
+    assert ready == 4
+    assert member.metric("alarms_total", alarm="published_again") == 2
+
+
+@pytest.mark.shows("W17")
+async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take_over(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    _, markets = await _trading(system)
+    for _ in range(3):
+        # What is published is noted with the next batch.
+        await system.publish(*(buy(market, "a", 1, 10) for market in markets))
+        await system.answered()
+    await _stop(system)
+    kept = await _lose(system, admin, keep=4)
+
+    member = await system.member()
+    await system.publish(buy(markets[0], "a", 1, 10))
+    async with _read_anew(system):
+        await system.check_invariants()
+
+    assert kept == 4
+    assert member.metric("alarms_total", alarm="published_again") == 2
+
+
+@pytest.mark.shows("W13")
+async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
+    system: System, admin: AIOKafkaAdminClient
+) -> None:
+    _, markets = await _trading(system)
+    await _stop(system)
+    where = TopicPartition(system.settings.events_topic, 0)
+    end = (await system.log.ends())[where]
+    await admin.delete_records({KafkaPartition(*where): RecordsToDelete(end)})
+
+    member = await system.member()
+    await system.publish(buy(markets[0], "a", 1, 10))
+    await system.check_invariants()
+
+    assert member.metric("alarms_total", alarm="published_again") == 0
+
+
+@pytest.mark.shows("W17")
+@pytest.mark.parametrize("from_seq", [1, 4])
+async def test_republish_gives_what_the_topic_lacks_from_the_journal(
+    system: System, admin: AIOKafkaAdminClient, from_seq: int
+) -> None:
+    await _trading(system)
+    await _stop(system)
+    await _lose(system, admin, keep=from_seq - 1)
+
+    told = [await _republish(system, partition, from_seq) for partition in range(2)]
+    async with _read_anew(system):
+        await system.check_invariants()
+
+    last = await system.database.fetch("SELECT last_seq FROM lanes WHERE kind = 'ORDERS'")
+    assert [(t["first_seq"] <= from_seq, t["last_seq"]) for t in told] == [
+        (True, row["last_seq"]) for row in last
+    ]
+
+
+async def test_republish_refuses_what_was_never_said(system: System) -> None:
+    await _trading(system)
+    await _stop(system)
+
+    for partition, from_seq in ((0, 999), (2, 1)):
+        code, _, err = await _parity(system, partition, from_seq)
+        assert code == 2, err
+
+
+async def _republish(system: System, partition: int, from_seq: int) -> dict[str, Any]:
+    code, out, err = await _parity(system, partition, from_seq)
+    assert code == 0, err
+    told: dict[str, Any] = json.loads(out)
+    return told
+
+
+async def _parity(system: System, partition: int, from_seq: int) -> tuple[int | None, str, str]:
+    topic = system.settings.orders_topic
+    chosen = ("--topic", topic, "--partition", str(partition), "--from-seq", str(from_seq))
+    command = (sys.executable, "-m", "worker", "republish", *chosen, "--json")
+    process = await asyncio.create_subprocess_exec(
+        *command, cwd=REPOSITORY, env=system.environment(), stdout=PIPE, stderr=PIPE
+    )
+    out, err = await asyncio.wait_for(process.communicate(), 60)
+    return process.returncode, out.decode(), err.decode()
+
+
+async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int:
+    """Leave the first events of each partition only; return how many that are."""
+    topic = system.settings.events_topic
+    await system.log.read()
+    kept = [
+        Sent(partition.partition, r.key, r.value, tuple(r.headers), r.timestamp)
+        for partition, records in system.log.records.items()
+        if partition.topic == topic
+        for r in records[:keep]
+    ]
+    await _delete(admin, topic)
+    await _create(admin, topic, "CreateTime")
+    await eventually(lambda: _knows(system.raw, topic, system.partitions), 20)
+    await system.send(topic, kept)
+    return len(kept) // system.partitions
+
+
+@asynccontextmanager
+async def _read_anew(system: System) -> AsyncIterator[None]:
+    """Look at the topics as somebody does who comes now."""
+    before, system.log = system.log, Log(system.settings.bootstrap_servers, system.topics)
+    await system.log.start(system.partitions)
+    try:
+        yield
+    finally:
+        await system.log.stop()
+        system.log = before
+
+
 # In few words.
 
 
-async def _trading(system: System) -> list[MarketId]:
+async def _trading(system: System, **settings: object) -> tuple[Member, list[MarketId]]:
     """Let a worker answer some orders in both order lanes."""
-    await system.member()
+    member = await system.member(**settings)
     markets = [system.market(partition) for partition in range(system.partitions)]
     await system.publish(*(deposit(name, RICH) for name in "ab"), *map(open_market, markets))
     await system.answered()
     await system.publish(*(sell(market, "b", 1, 50) for market in markets for _ in range(5)))
     await system.check_invariants()
-    return markets
+    return member, markets
 
 
 async def _stop(system: System) -> None:
@@ -105,123 +327,33 @@ async def _stop(system: System) -> None:
 
 async def _halted(system: System, member: Member, partition: int) -> Lane:
     where = TopicPartition(system.settings.orders_topic, partition)
-    await eventually(lambda: where in member.lanes, 30)
-    lane = member.lanes[where]
-    await eventually(lambda: lane.status is LaneStatus.HALTED, 30)
+
+    def halted() -> Lane | None:
+        lane = member.lanes.get(where)
+        return lane if lane is not None and lane.status is LaneStatus.HALTED else None
+
+    # A worker learns within 30 s that a topic is gone.
+    lane = await eventually(halted, 60)
     system.raise_failures()
+    assert lane is not None
     return lane
 
 
-# To be moved up.
-
-
-@pytest.mark.shows("W14", "F44")
-@pytest.mark.parametrize("running", [True, False], ids=["under a worker", "while nobody works"])
-async def test_a_topic_recreated_empty_halts_its_lanes(
-    system: System, admin: AIOKafkaAdminClient, running: bool
-) -> None:
-    await _trading(system)
-    (member,) = system.workers
-    if not running:
-        await _stop(system)
-    topic = system.settings.orders_topic
-    await _recreated(admin, topic, stamps="LogAppendTime")
-
-    if not running:
-        member = await system.member()
-    assert isinstance(member, Member)
-    for partition in range(system.partitions):
-        lane = await _halted(system, member, partition)
-        print(lane.reason)
-    # Transfers go on.
-    await system.publish(deposit("c", 5))
-    await eventually(lambda: system.events("DEPOSITED", account_id="c"), 20)
-
-
-@pytest.mark.shows("W14", "F46")
-async def test_retention_that_passes_a_running_lanes_cursor_halts_it(
-    system: System, admin: AIOKafkaAdminClient
-) -> None:
-    markets = await _trading(system)
-    (member,) = system.workers
-    assert isinstance(member, Member)
-    where = TopicPartition(system.settings.orders_topic, 0)
-    member.worker.assignments._consumer.pause(where)
-    await system.publish(*(buy(markets[0], "a", 1, 10) for _ in range(20)))
-    ends = await system.log.ends()
-    await admin.delete_records({KafkaPartition(*where): RecordsToDelete(ends[where] - 5)})
-    member.worker.assignments._consumer.resume(where)
-    lane = await _halted(system, member, 0)
-    print(lane.reason)
-    await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
-
-
-async def _recreated(
-    admin: AIOKafkaAdminClient, topic: str, *, stamps: str, partitions: int = 2
-) -> None:
+async def _delete(admin: AIOKafkaAdminClient, topic: str) -> None:
     await admin.delete_topics([topic])
 
+
+async def _create(admin: AIOKafkaAdminClient, topic: str, stamps: str) -> None:
+    """Create a topic that was deleted a moment ago."""
+    new = NewTopic(topic, 2, 1, topic_configs={"message.timestamp.type": stamps})
+
     async def created() -> bool:
-        new = NewTopic(topic, partitions, 1, topic_configs={"message.timestamp.type": stamps})
         (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
         return bool(error["error_code"] == 0)
 
     await eventually(created, 10)
 
 
-@pytest.mark.shows("W15", "F47", "F48")
-async def test_added(system: System, admin: AIOKafkaAdminClient) -> None:
-    markets = await _trading(system)
-    (member,) = system.workers
-    topic = system.settings.orders_topic
-    await admin.create_partitions({topic: NewPartitions(3)})
-    from tests.support.system import Sent
-    from worker.wire.commands import encode
-
-    # metadata of raw
-    system.raw.client.set_topics([topic]) if False else None
-
-    async def three():
-        await system.raw.client.force_metadata_update()
-        return len(await system.raw.partitions_for(topic)) == 3
-
-    await eventually(three, 30)
-    await system.send(topic, [Sent(2, b"x", encode(buy("x", "a", 1, 10, "in-new")))])
-    o = buy(markets[1], "a", 1, 10, "misrouted")
-    await system.send(topic, [Sent(0, o.market_id.encode(), encode(o))])
-    await eventually(lambda: system.events("ORDER_REJECTED", order_id="misrouted"), 20)
-    print(await system.events("ORDER_REJECTED", order_id="misrouted"))
-    await eventually(lambda: member.metric("alarms_total", alarm="partition_not_in_stream"), 60)
-    await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
-    await system.check_invariants()
-
-
-@pytest.mark.shows("W11", "F62")
-async def test_output_deleted(system: System, admin: AIOKafkaAdminClient) -> None:
-    markets = await _trading(system)
-    (member,) = system.workers
-    topic = system.settings.events_topic
-    await admin.delete_topics([topic])
-    for n in range(60):
-        await system.publish(buy(markets[0], "a", 1, 10))
-        await asyncio.sleep(0.05)
-    await asyncio.sleep(15)
-    print(
-        member.lanes[TopicPartition(system.settings.orders_topic, 0)].status,
-        member.metric("batches_total"),
-        member.metric("publish_failures_total"),
-    )
-
-    async def created() -> bool:
-        new = NewTopic(topic, 2, 1, topic_configs={"message.timestamp.type": "CreateTime"})
-        (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
-        return bool(error["error_code"] == 0)
-
-    await eventually(created, 10)
-    await asyncio.sleep(10)
-    await system.log.read()
-    from tests.support import invariants
-
-    print([invariants.seq_of(r) for r in system.log.records[TopicPartition(topic, 0)]])
+async def _knows(producer: AIOKafkaProducer, topic: str, partitions: int) -> bool:
+    await producer.client.force_metadata_update()
+    return len(await producer.partitions_for(topic)) == partitions

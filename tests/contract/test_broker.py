@@ -444,14 +444,19 @@ async def test_the_tail_of_a_partition_is_what_lies_at_its_end(
 ) -> None:
     partition = TopicPartition(await cluster.create("out", 1), 0)
     broker = cluster.broker("none")
-    assert not await broker.tail(partition, 2)
+    assert await _tail(broker, partition, 2) == (0, [])
     await parties.write(partition, count=5)
-    assert values(await broker.tail(partition, 2)) == ["3", "4"]
-    assert values(await broker.tail(partition, 9)) == ["0", "1", "2", "3", "4"]
+    assert await _tail(broker, partition, 2) == (5, ["3", "4"])
+    assert await _tail(broker, partition, 9) == (5, ["0", "1", "2", "3", "4"])
     await cluster.forget_before(partition, 4)
-    assert values(await broker.tail(partition, 9)) == ["4"]
+    assert await _tail(broker, partition, 9) == (5, ["4"])
     await cluster.forget_before(partition, 5)
-    assert not await broker.tail(partition, 9)
+    assert await _tail(broker, partition, 9) == (5, [])
+
+
+async def _tail(broker: Broker, partition: TopicPartition, offsets: int) -> tuple[int, list[str]]:
+    found = await broker.tail(partition, offsets)
+    return found.end, values(found.records)
 
 
 async def test_there_is_no_tail_of_a_partition_that_does_not_exist(cluster: Cluster) -> None:

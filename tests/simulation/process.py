@@ -37,6 +37,7 @@ from worker.ports import (
     Standing,
     Statement,
     System,
+    Tail,
     TopicDescription,
     TopicPartition,
 )
@@ -474,7 +475,7 @@ class MortalBroker:
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._broker.describe(topics)
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
         return await self._process.through("tail", lambda: self._broker.tail(partition, offsets))
 
     async def close(self) -> None:

@@ -18,7 +18,7 @@ from enum import Enum, auto
 from typing import Any, Literal, TypeVar
 
 from worker.errors import BrokerError, OffsetOutOfRange
-from worker.ports import Assignment, Outgoing, Record, Sleep, TopicDescription, TopicPartition
+from worker.ports import Assignment, Outgoing, Record, Sleep, Tail, TopicDescription, TopicPartition
 
 T = TypeVar("T")
 FETCH_RECORDS_MAX = 500
@@ -474,10 +474,12 @@ class FakeBroker:
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._kafka.perform("describe", lambda: self._kafka.describe(topics))
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
-        return await self._kafka.perform(
-            "tail", lambda: tuple(self._kafka.log(partition).records[-offsets:])
-        )
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        def look() -> Tail:
+            log = self._kafka.log(partition)
+            return Tail(log.end, tuple(log.records[-offsets:]))
+
+        return await self._kafka.perform("tail", look)
 
     async def close(self) -> None:
         pass

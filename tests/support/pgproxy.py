@@ -104,7 +104,11 @@ class PgProxy:
         return trap
 
     def say_goodbye(self) -> None:
-        """Tell every client what a server says that is shut down, and leave the lines open."""
+        """Tell every client what a server says that is shut down.
+
+        Idle lines stay open. Whoever waits for an answer gets no more than that: no server says
+        anything after it.
+        """
         for link in self._open:
             link.say_goodbye()
 
@@ -155,6 +159,8 @@ class _Link:
         self._awaited: list[Trap | None] = []
         """Of each statement under way: the trap that sprang on it."""
         self._reply: list[bytes] = []
+        self._greeted = False
+        self._over = False
 
     def of(self, writer: asyncio.StreamWriter) -> bool:
         return self._to_client is writer
@@ -162,6 +168,9 @@ class _Link:
     def say_goodbye(self) -> None:
         fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
         self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
+        if self._awaited or not self._greeted:
+            self._over = True
+            self._to_client.close()
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._from_server, self._to_server = reader, writer
@@ -242,6 +251,9 @@ class _Link:
         while True:
             kind = await self._from_server.readexactly(1)
             message = kind + await self._body(self._from_server)
+            if self._over:
+                continue
+            self._greeted = self._greeted or kind == b"Z"
             trap = self._awaited[0] if self._awaited else None
             if trap is not None:
                 self._reply.append(message)

@@ -41,6 +41,7 @@ REPOSITORY: Final = Path(__file__).parents[2]
 SESSION_S: Final = 6.0
 """The shortest that a broker allows: so long a killed worker's lanes stay orphaned."""
 ANSWERED_S: Final = 60.0
+BROKERS_DEFAULT: Final = -1
 _LANES: Final = (
     "SELECT s.topic, l.partition, l.next_offset, l.last_seq, l.resume"
     " FROM lanes l JOIN streams s USING (stream) ORDER BY l.lane"
@@ -54,6 +55,7 @@ class Sent(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Sequence[tuple[str, bytes]] = ()
+    timestamp_ms: int | None = None
 
 
 class Log:
@@ -164,13 +166,12 @@ class System:
         prefix: str,
         *,
         partitions: int = 2,
-        replicas: int = 1,
         **settings: object,
     ) -> AsyncIterator[Self]:
         """Make topics and tables, and take everything down in the end. No worker runs yet."""
         made = _settings(database_url, bootstrap, prefix, settings)
         await migrate(database_url, timeout_s=10)
-        await _create_topics(made, partitions, replicas)
+        await _create_topics(made, partitions)
         async with contextlib.AsyncExitStack() as stack:
             directory = Path(stack.enter_context(tempfile.TemporaryDirectory()))
             publisher = await stack.enter_async_context(
@@ -206,22 +207,30 @@ class System:
         self.workers.append(member := Member(worker, broker, task))
         return member
 
-    async def process(self, **settings: object) -> Process:
-        """Start a worker in a process of its own."""
-        made = {**self.settings.model_dump(), **settings, "http_port": 0}
+    def environment(self, **settings: object) -> dict[str, str]:
+        """Return that of a process; ``settings`` differ from the system's."""
+        made = {**self.settings.model_dump(), "http_port": 0, **settings}
         made["database_url"] = settings.get(
             "database_url", self.settings.database_url.get_secret_value()
         )
-        environment = {f"PARITY_{name.upper()}": str(value) for name, value in made.items()}
+        return {**os.environ, **{f"PARITY_{name.upper()}": str(v) for name, v in made.items()}}
+
+    @property
+    def topics(self) -> Sequence[str]:
+        """Return the names of all topics."""
+        return _topics(self.settings)
+
+    async def process(self, module: str = "worker", **settings: object) -> Process:
+        """Start a worker in a process of its own."""
         log = self.directory / f"worker-{len(self.workers)}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
                 "-m",
-                "worker",
+                module,
                 "run",
                 cwd=REPOSITORY,
-                env={**os.environ, **environment},
+                env=self.environment(**settings),
                 stderr=file,
             )
         self.workers.append(started := Process(process, log))
@@ -354,7 +363,9 @@ def _settings(
 
 def _fits(batch: BatchBuilder, record: Sent) -> bool:
     headers = list(record.headers)
-    added = batch.append(timestamp=None, key=record.key, value=record.value, headers=headers)
+    added = batch.append(
+        timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=headers
+    )
     return added is not None
 
 
@@ -379,13 +390,13 @@ def _topics(settings: config.Settings) -> Sequence[str]:
     )
 
 
-async def _create_topics(settings: config.Settings, partitions: int, replicas: int) -> None:
+async def _create_topics(settings: config.Settings, partitions: int) -> None:
     broker = app.make_broker(settings)
     inputs, outputs = _topics(settings)[:2], _topics(settings)[2:]
     stamped = {"message.timestamp.type": "CreateTime"}
     for topics, configs in ((inputs, {}), (outputs, stamped)):
         await broker.create_topics(
-            dict.fromkeys(topics, partitions), replication_factor=replicas, configs=configs
+            dict.fromkeys(topics, partitions), replication_factor=BROKERS_DEFAULT, configs=configs
         )
 
     async def described() -> bool:

@@ -257,6 +257,7 @@ def _write_properties(broker: Broker, cluster: Sequence[Broker], config: Mapping
         "advertised.listeners": advertised,
         "controller.quorum.voters": ",".join(voters),
         "log.dirs": str(broker.directory / "data"),
+        "default.replication.factor": replicas,
         "min.insync.replicas": in_sync,
         "offsets.topic.replication.factor": replicas,
         "transaction.state.log.replication.factor": replicas,

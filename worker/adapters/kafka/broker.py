@@ -16,7 +16,7 @@ from worker.adapters.kafka.settings import (
     silence_secrets,
 )
 from worker.adapters.kafka.topics import Topics
-from worker.ports import Assignment, Record, TopicDescription, TopicPartition
+from worker.ports import Assignment, Tail, TopicDescription, TopicPartition
 
 
 class AiokafkaBroker:
@@ -85,8 +85,8 @@ class AiokafkaBroker:
         """
         return await self._topics.create(topics, replication_factor, configs or {})
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Sequence[Record]:
-        """Return what lies at the last ``offsets`` of a partition, read by a connection of its own.
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        """Return the last ``offsets`` of a partition, read by a connection of its own.
 
         Raises BrokerError by the deadline, also when there is no such partition.
         """

@@ -9,7 +9,7 @@ from aiokafka import TopicPartition as KafkaPartition
 
 from worker.adapters.kafka.deadline import answered_within, stop_within
 from worker.adapters.kafka.settings import Deadlines
-from worker.ports import Record, TopicPartition
+from worker.ports import Record, Tail, TopicPartition
 
 FIXED: Final[dict[str, Any]] = {
     "enable_auto_commit": False,
@@ -90,8 +90,8 @@ class AiokafkaReader:
             for partition, records in fetched.items()
         }
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> list[Record]:
-        """Return what lies at the last ``offsets`` of a partition. Raises BrokerError in time.
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        """Return the last ``offsets`` of a partition. Raises BrokerError by the deadline.
 
         Some of them may hold no record any more, or the mark of a transaction: what counts is how
         far the position got.
@@ -103,7 +103,7 @@ class AiokafkaReader:
         async with answered_within(self._deadlines.call_s, f"the tail of {asked}"):
             while await self._open().position(asked) < end:
                 found.extend((await self.poll(TAIL_POLL_S)).get(partition, ()))
-        return found
+        return Tail(end, found)
 
     def _open(self) -> AIOKafkaConsumer:
         if self._kafka is None:
