@@ -106,8 +106,7 @@ class PgProxy:
     def say_goodbye(self) -> None:
         """Tell every client what a server says that is shut down.
 
-        Idle lines stay open. Whoever waits for an answer gets no more than that: no server says
-        anything after it.
+        No server says anything after it. Idle lines stay open until somebody speaks.
         """
         for link in self._open:
             link.say_goodbye()
@@ -159,7 +158,8 @@ class _Link:
         self._awaited: list[Trap | None] = []
         """Of each statement under way: the trap that sprang on it."""
         self._reply: list[bytes] = []
-        self._greeted = False
+        self._asked = True
+        """Whether the server has something to answer; it begins with the greeting."""
         self._over = False
 
     def of(self, writer: asyncio.StreamWriter) -> bool:
@@ -168,8 +168,8 @@ class _Link:
     def say_goodbye(self) -> None:
         fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
         self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
-        if self._awaited or not self._greeted:
-            self._over = True
+        self._over = True
+        if self._asked:
             self._to_client.close()
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -198,6 +198,9 @@ class _Link:
         while True:
             kind = await self._from_client.readexactly(1)
             message = kind + await self._body(self._from_client)
+            if self._over:
+                raise _BrokenError
+            self._asked = True
             if kind == b"P":
                 name, text, _ = message[5:].split(b"\0", 2)
                 self._texts[name] = text
@@ -253,15 +256,15 @@ class _Link:
             message = kind + await self._body(self._from_server)
             if self._over:
                 continue
-            self._greeted = self._greeted or kind == b"Z"
             trap = self._awaited[0] if self._awaited else None
             if trap is not None:
                 self._reply.append(message)
                 if kind == b"Z":
                     self._answer(trap)
                 continue
-            if kind == b"Z" and self._awaited:
-                self._awaited.pop(0)
+            if kind == b"Z":
+                del self._awaited[:1]
+                self._asked = bool(self._awaited)
             with contextlib.suppress(OSError):
                 self._to_client.write(message)
                 await self._to_client.drain()
