@@ -123,6 +123,7 @@ WORKS: list[Callable[[System], Awaitable[Work]]] = [_trading, _sweeping, _settli
 # The line to the database breaks.
 
 
+@pytest.mark.shows("W2", "F14", "F15", "F16")
 @pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER])
 async def test_a_line_that_breaks_loses_and_doubles_nothing(
@@ -142,6 +143,7 @@ async def test_a_line_that_breaks_loses_and_doubles_nothing(
     assert refused == (1 if fault is Fault.AFTER else 0)
 
 
+@pytest.mark.shows("W2", "F17")
 @pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
 async def test_a_statement_that_arrives_late_changes_nothing_any_more(
     system: System, proxy: PgProxy, work: Callable[[System], Awaitable[Work]]
@@ -159,6 +161,7 @@ async def test_a_statement_that_arrives_late_changes_nothing_any_more(
     assert trap.outcomes == [b"E"]
 
 
+@pytest.mark.shows("W2", "F17")
 async def test_a_statement_that_arrives_late_and_first_is_the_batch(
     system: System, proxy: PgProxy
 ) -> None:
@@ -177,6 +180,7 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
     assert member.metric("commit_outcomes_total", outcome="Refused") == 1
 
 
+@pytest.mark.shows("W2", "F18")
 async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url, database_timeout_s=1.0)
     doing = await _trading(system)
@@ -189,6 +193,7 @@ async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy:
     assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
 
 
+@pytest.mark.shows("W2", "F14")
 async def test_a_batch_of_unknown_fate_is_halved_the_second_time(
     system: System, proxy: PgProxy
 ) -> None:
@@ -203,6 +208,7 @@ async def test_a_batch_of_unknown_fate_is_halved_the_second_time(
     assert halved
 
 
+@pytest.mark.shows("F26")
 async def test_a_database_that_is_away_for_a_while_is_waited_for(
     system: System, proxy: PgProxy
 ) -> None:
@@ -220,6 +226,7 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(
     assert backlog
 
 
+@pytest.mark.shows("F23")
 async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
     system: System, proxy: PgProxy
 ) -> None:
@@ -235,6 +242,7 @@ async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
 # The worker dies.
 
 
+@pytest.mark.shows("W6", "F4", "F5")
 async def test_workers_killed_between_commit_and_publication_lose_nothing(
     system: System, proxy: PgProxy
 ) -> None:
@@ -262,6 +270,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
     assert await _repeats(system), "nothing was published twice: the kills came too early"
 
 
+@pytest.mark.shows("W1", "F1", "F2")
 async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
     survivor, victim = await system.member(), await system.process()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
@@ -276,6 +285,7 @@ async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> 
     assert _lanes_ready(survivor) == 4
 
 
+@pytest.mark.shows("W6", "F4")
 async def test_a_settlement_of_thousands_goes_on_after_a_kill(
     system: System, proxy: PgProxy
 ) -> None:
@@ -299,6 +309,7 @@ async def test_a_settlement_of_thousands_goes_on_after_a_kill(
     assert settled["holders"] == 2_100
 
 
+@pytest.mark.shows("W6", "F4")
 async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> None:
     member = await system.member(batch_rows=SMALL_BATCHES)
     doing = await _sweeping(system)
@@ -319,6 +330,7 @@ async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> N
     assert len(await system.events("ORDER_FILLED")) == 120
 
 
+@pytest.mark.shows("F32")
 async def test_a_broker_that_dies_and_comes_back_costs_nothing_but_time(
     system: System, kafka_server: EmbeddedKafka
 ) -> None:
@@ -338,6 +350,7 @@ async def test_a_broker_that_dies_and_comes_back_costs_nothing_but_time(
 # Others are in the way.
 
 
+@pytest.mark.shows("W21")
 async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> None:
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
@@ -456,6 +469,7 @@ POISONS = {
 }
 
 
+@pytest.mark.shows("W18")
 @pytest.mark.parametrize("sql", POISONS.values(), ids=POISONS.keys())
 async def test_what_the_database_refuses_is_found_and_answered(system: System, sql: str) -> None:
     member = await system.member()
@@ -604,6 +618,7 @@ async def test_a_bug_in_a_sweep_parks_it_and_halts_its_market(
 # The input is not what it was.
 
 
+@pytest.mark.shows("W14", "F46")
 async def test_a_truncated_topic_halts_its_lane_and_no_other(
     system: System, kafka_server: EmbeddedKafka
 ) -> None:
@@ -618,6 +633,7 @@ async def test_a_truncated_topic_halts_its_lane_and_no_other(
     await _expect_halted(system, member, "truncated", partition=0)
 
 
+@pytest.mark.shows("W14", "F45")
 async def test_a_recreated_topic_halts_its_lanes(
     system: System, kafka_server: EmbeddedKafka
 ) -> None:

@@ -16,6 +16,7 @@ from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
 BATCH: Final = b"INSERT INTO batches"
+TAKE_OVER: Final = b"SET epoch = epoch + 1"
 _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
 _LENGTH: Final = struct.Struct("!I")
 
@@ -34,9 +35,10 @@ class Fault(StrEnum):
 
 @dataclass(eq=False)
 class Trap:
-    """Springs ``times`` times, on batch statements that ``when`` knows, after ``skip`` of them."""
+    """Springs ``times`` times, on ``statement`` where ``when`` knows it, after ``skip`` of them."""
 
     fault: Fault
+    statement: bytes
     when: Callable[[bytes], bool]
     skip: int
     times: int
@@ -49,8 +51,8 @@ class Trap:
     def release(self) -> None:
         self.released.set()
 
-    def springs(self, message: bytes) -> bool:
-        if self.sprung >= self.times or not self.when(message):
+    def springs(self, text: bytes, message: bytes) -> bool:
+        if self.sprung >= self.times or self.statement not in text or not self.when(message):
             return False
         if self.skip:
             self.skip -= 1
@@ -93,13 +95,17 @@ class PgProxy:
         self,
         fault: Fault,
         *,
+        statement: bytes = BATCH,
         when: Callable[[bytes], bool] = lambda _: True,
         skip: int = 0,
         times: int = 1,
         then: Callable[[], None] = lambda: None,
     ) -> Trap:
-        """Set a trap for batch statements. ``when`` sees the Bind message, parameters in clear."""
-        trap = Trap(fault, when, skip, times, then)
+        """Set a trap for statements with that in their text, those that commit a batch.
+
+        ``when`` sees the Bind message, parameters in clear.
+        """
+        trap = Trap(fault, statement, when, skip, times, then)
         self.traps.append(trap)
         return trap
 
@@ -215,10 +221,9 @@ class _Link:
         if self._proxy.latency_s:
             await asyncio.sleep(self._proxy.latency_s)
         _, name, _ = message[5:].split(b"\0", 2)
-        if BATCH not in self._texts.get(name, b""):
-            return
-        self._proxy.batches += 1
-        trap = next((t for t in self._proxy.traps if t.springs(message)), None)
+        text = self._texts.get(name, b"")
+        self._proxy.batches += BATCH in text
+        trap = next((t for t in self._proxy.traps if t.springs(text, message)), None)
         if trap is not None:
             await self._spring(trap, message)
 

@@ -132,7 +132,11 @@ class Process:
 
     def kill(self) -> None:
         """End it as a power cut does."""
-        self.process.send_signal(signal.SIGKILL)
+        self.send(signal.SIGKILL)
+
+    def send(self, number: signal.Signals) -> None:
+        """Send it a signal."""
+        self.process.send_signal(number)
 
     async def ended(self) -> None:
         await asyncio.wait_for(self.process.wait(), 30)
