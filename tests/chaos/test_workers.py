@@ -13,6 +13,7 @@ from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
 from tests.support.pgproxy import TAKE_OVER, Fault, PgProxy
 from tests.support.system import Process, System
+from worker.adapters.postgres import statements
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
 
@@ -163,12 +164,13 @@ async def test_a_worker_killed_within_its_take_over_leaves_the_lane_to_the_next(
 
 
 @pytest.mark.shows("W5")
-async def test_a_take_over_that_arrives_late_costs_the_true_owner_one_more(
+async def test_a_take_over_that_arrives_after_the_next_one_is_refused(
     system: System, proxy: PgProxy
 ) -> None:
+    """Its transaction began with its Parse, so that it has lost to whoever came between."""
     markets = await _open(system)
     late = proxy.trap(Fault.LIMBO, statement=TAKE_OVER)
-    member = await system.member(database_url=proxy.url)
+    await system.member(database_url=proxy.url)
     await system.publish(*_crossing(markets, 200))
     await system.answered()
     before = await _epochs(system)
@@ -178,9 +180,26 @@ async def test_a_take_over_that_arrives_late_costs_the_true_owner_one_more(
     await system.publish(*_crossing(markets, 200))
     await system.check_invariants()
 
+    assert late.outcomes == [b"E"]
+    assert await _epochs(system) == before
+
+
+@pytest.mark.shows("W5")
+async def test_a_zombie_that_takes_over_after_the_true_owner_costs_it_one_more(
+    system: System,
+) -> None:
+    markets, member = await _open(system), await system.member()
+    await system.publish(*_crossing(markets, 200))
+    await system.answered()
+    before = await _epochs(system)
+
+    stream = system.settings.orders_topic
+    await system.database.execute(statements.TAKE_OVER, stream, 0, "zombie")
+    await system.publish(*_crossing(markets, 200))
+    await system.check_invariants()
+
     after = await _epochs(system)
-    assert late.outcomes == [b"C"]
-    # The late one, and the owner's answer to it.
+    # The zombie's, and the owner's answer to it.
     assert sum(after.values()) == sum(before.values()) + 2
     assert member.metric("commit_outcomes_total", outcome="Refused") == 1
 
