@@ -7,7 +7,7 @@ occurrence of every ``seq`` is in order and without gaps, and a repeat is identi
 
 import asyncio
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 from worker.errors import BrokerError, EventsLost
@@ -16,12 +16,12 @@ from worker.ports import (
     JournalRow,
     Outgoing,
     Producer,
+    Record,
     System,
     TopicPartition,
 )
 from worker.telemetry import LaneMetrics, log
 from worker.wire import journal
-from worker.wire.commands import Headers
 
 QUEUED_BATCHES_MAX: Final = 32
 """Committed batches that may wait to be published; then the lane takes no more."""
@@ -49,27 +49,33 @@ class Publisher:
         self._waiting: deque[JournalRow] = deque()
         self._changed = asyncio.Condition()
         self._acknowledged_seq = 0
+        self._there_seq = 0
         self._lost: EventsLost | None = None
         self.published_batch_no = 0
 
     async def published_seq(self) -> int | None:
         """Return the highest seq at the topic's end; None: all of the lane's have expired there.
 
-        Raises BrokerError.
+        Events up to there are not published again: whoever wrote the last of them had written all
+        before it. Raises BrokerError.
         """
         topic, partition = self._route.events_topic, self._route.partition
         tail = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
-        seq = _last_seq((record.headers for record in tail.records), self._route)
-        return seq if seq or not tail.end else None
+        self._there_seq = max((self._seq(record) for record in tail.records), default=0)
+        self._acknowledged_seq = max(self._acknowledged_seq, self._there_seq)
+        return self._there_seq if self._there_seq or not tail.end else None
 
     def last_seq(self, row: JournalRow) -> int:
         """Return the last seq of a batch; 0 when it has no event."""
         return self._last_seq(journal.decode(row.events, self._route))
 
+    def _seq(self, record: Record | Outgoing) -> int:
+        return journal.seq_of(record.headers, self._route)
+
     def _last_seq(self, records: Sequence[Outgoing]) -> int:
         # A dead letter carries headers of strangers.
-        own = (r.headers for r in records if r.topic == self._route.events_topic)
-        return _last_seq(own, self._route)
+        own = (self._seq(r) for r in reversed(records) if r.topic == self._route.events_topic)
+        return next(own, 0)
 
     async def put(self, row: JournalRow) -> None:
         """Queue a committed batch, waiting while the queue is full. Batches come in order.
@@ -144,7 +150,7 @@ class Publisher:
         for row in self._waiting:
             if taken and len(records) >= RECORDS_A_SEND:
                 break
-            records.extend(journal.decode(row.events, self._route))
+            records.extend(self._missing(journal.decode(row.events, self._route)))
             taken += 1
         if records:
             await producer.send(records)
@@ -156,6 +162,12 @@ class Publisher:
             self._changed.notify_all()
         self._metrics.published(len(records))
 
-
-def _last_seq(headers: Iterable[Headers], route: journal.Route) -> int:
-    return max((journal.seq_of(each, route) for each in headers), default=0)
+    def _missing(self, records: list[Outgoing]) -> list[Outgoing]:
+        """Return what the topics lack of a batch; its dead letters, which nobody looked for, too."""
+        if not self._there_seq:
+            return records
+        events_topic, there_seq = self._route.events_topic, self._there_seq
+        missing = [r for r in records if r.topic != events_topic or self._seq(r) > there_seq]
+        if records and len(missing) == len(records):
+            self._there_seq = 0
+        return missing
