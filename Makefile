@@ -32,8 +32,8 @@ lint: $(VENV)/dev.stamp ## format, lint, types, layers
 bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
 	$(BIN)/python -m tests.bench $(ARGS)
 
-simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300)
-	$(BIN)/python -m tests.simulation --seeds $(SEEDS)
+simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300, or SEED=7)
+	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
 chaos: $(VENV)/dev.stamp ## real faults on real parts under load, then a full replay (MINUTES=10, ARGS=...)
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)

@@ -1,11 +1,16 @@
-"""``python -m tests.simulation --seeds 300 --first 0``, or ``--seed N --history``."""
+"""``python -m tests.simulation --seeds 300 --first 0``, or ``--seed N`` and what happened in it."""
 
 import argparse
+import multiprocessing
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
 
 from tests.simulation.report import Report
-from tests.simulation.world import run
+from tests.simulation.world import Result, run
+
+SEEDS_A_TASK = 20
 
 
 def main() -> int:
@@ -13,22 +18,51 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
     parser.add_argument("--seeds", type=int, default=300, help="how many")
     parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--seed", type=int, help="this one alone")
-    parser.add_argument("--history", action="store_true", help="print what happened")
+    parser.add_argument("--processes", type=int, default=1, help="how many seeds side by side")
+    parser.add_argument("--seed", type=int, help="this one alone, and print what happened")
     given = parser.parse_args()
-    seeds = range(given.first, given.first + given.seeds)
-    report, began = Report(), time.process_time()
-    for seed in seeds if given.seed is None else [given.seed]:
-        result = run(seed)
-        report.add(result)
-        if result.violations:
-            print(f"seed {seed}: {result.violations[0][:300]}", file=sys.stderr, flush=True)
-        if given.history:
-            for at_s, who, what, more in result.history:
-                print(f"{at_s:10.4f}  {who:<6}{what} {more}".rstrip())
-    for line in report.lines(time.process_time() - began):
+    if given.seed is not None:
+        return _replay(given.seed)
+    report, began_s = Report(), time.monotonic()
+    for part in _parts(range(given.first, given.first + given.seeds), given.processes):
+        report.merge(part)
+        for seed, violations in part.failed.items():
+            print(f"seed {seed}: {violations[0][:300]}", file=sys.stderr, flush=True)
+    for line in report.lines(time.monotonic() - began_s, given.processes):
         print(line)
-    return 1 if report.failed else 0
+    return 1 if report.failed or report.misjudged() else 0
+
+
+def _parts(seeds: range, processes: int) -> Iterator[Report]:
+    tasks = [seeds[at : at + SEEDS_A_TASK] for at in range(0, len(seeds), SEEDS_A_TASK)]
+    if processes == 1:
+        yield from map(_run_all, tasks)
+        return
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+        yield from pool.map(_run_all, tasks)
+
+
+def _run_all(seeds: Sequence[int]) -> Report:
+    report, began_s = Report(), time.process_time()
+    for seed in seeds:
+        report.add(run(seed))
+    report.cpu_s = time.process_time() - began_s
+    return report
+
+
+def _replay(seed: int) -> int:
+    result = run(seed)
+    for line in _history(result):
+        print(line)
+    for text in result.violations:
+        print(f"violation: {text}")
+    return 1 if result.violations else 0
+
+
+def _history(result: Result) -> Iterator[str]:
+    for at_s, who, what, more in result.history:
+        yield f"{at_s:10.4f}  {who:<6}{what} {more}".rstrip()
 
 
 if __name__ == "__main__":

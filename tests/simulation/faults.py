@@ -28,7 +28,9 @@ class Fault(StrEnum):
     CONFLICT = "40001"
     SCHEMA_CHANGED = "OC001"
     SLOW = "slow store"
+    TOO_LARGE = "54000"
     BROKER_FAILS = "broker fails"
+    BROKER_SLOW = "slow broker"
     PRODUCE_LOST = "produce lost"
     ACK_LOST = "ack lost"
     PRODUCE_HALF = "produce half done"
@@ -42,6 +44,7 @@ class Fault(StrEnum):
     BROKER_DOWN = "broker down"
     OUTPUT_DOWN = "output topic down"
     REBALANCE = "rebalance"
+    REDELIVERED = "delivered again"
     TERM = "SIGTERM"
     OFFSETS_LOST = "group offsets lost"
     CLOCK_JUMP = "clock jump"
@@ -50,17 +53,18 @@ class Fault(StrEnum):
 READINGS: Final = ("markets", "open_orders", "read", "standing", "journal")
 WRITINGS: Final = ("take_over", "commit")
 STORE_CALLS: Final = (*WRITINGS, *READINGS)
-BROKER_CALLS: Final = ("consumer", "start", "poll", "bounds", "commit_hint", "leave", "producer")
-PROCESS_CALLS: Final = (
-    "sleep",
-    "assigned",
-    "revoked",
-    *STORE_CALLS,
-    "disconnect",
-    *BROKER_CALLS,
+ASKED_OF_BROKER: Final = ("start", "poll", "bounds", "commit_hint", "leave", "producer")
+OF_STORE: Final = ("connect", *STORE_CALLS, "disconnect")
+OF_BROKER: Final = (
+    "consumer",
+    *ASKED_OF_BROKER,
     "send",
     "producer_close",
+    "assigned",
+    "revoked",
+    "sleep",
 )
+PROCESS_CALLS: Final = (*OF_STORE, *OF_BROKER)
 
 APPLIES: Final[dict[Fault, tuple[str, ...]]] = {
     Fault.KILL: PROCESS_CALLS,
@@ -73,7 +77,9 @@ APPLIES: Final[dict[Fault, tuple[str, ...]]] = {
     Fault.CONFLICT: STORE_CALLS,
     Fault.SCHEMA_CHANGED: STORE_CALLS,
     Fault.SLOW: ("connect", *STORE_CALLS),
-    Fault.BROKER_FAILS: ("start", "poll", "bounds", "commit_hint", "leave", "producer"),
+    Fault.TOO_LARGE: ("commit",),
+    Fault.BROKER_FAILS: ASKED_OF_BROKER,
+    Fault.BROKER_SLOW: (*ASKED_OF_BROKER, "send"),
     Fault.PRODUCE_LOST: ("send",),
     Fault.ACK_LOST: ("send",),
     Fault.PRODUCE_HALF: ("send",),
@@ -84,6 +90,8 @@ APPLIES: Final[dict[Fault, tuple[str, ...]]] = {
 """Which named awaits a fault can meet."""
 OF_THE_WORLD: Final = tuple(fault for fault in Fault if fault not in APPLIES)
 OF_THE_PROCESS: Final = (Fault.KILL, Fault.STALL)
+SLOW_S: Final = 1.0
+"""How much longer a slow call takes."""
 RATES: Final = (0.0, 0.0, 0.01, 0.03, 0.08)
 """How often a call meets a kind of fault; a seed picks one for each kind."""
 WEIGHTS: Final = {"poll": 0.15, "sleep": 0.15, "commit": 1.5, "send": 1.0, "read": 0.6}
@@ -118,6 +126,8 @@ class Faults:
         # Each kill and stall costs seconds of virtual time: not as often as a lost connection.
         for fault in OF_THE_PROCESS:
             self._rates[fault] /= 8
+        # No dice: the database counts the rows.
+        self._rates[Fault.TOO_LARGE] = 0.0
         self.strikes = sorted(self._strikes())
 
     def _strikes(self) -> Iterable[Strike]:

@@ -124,8 +124,11 @@ class Flow:
             )
 
     def _adversary(self) -> None:
-        """Move what little they have through some lanes, there and back."""
-        for market_id in self.random.sample(self.markets, min(3, len(self.markets))):
+        """Move what little they have through some lanes, or all of them, there and back."""
+        markets = len(self.markets)
+        for market_id in self.random.sample(
+            self.markets, min(self.random.choice((3, markets)), markets)
+        ):
             one, other = self.random.sample(ADVERSARIES, 2)
             price = self.random.randint(4, 6)
             self._place(market_id, one, Side.BUY, price, 1)
@@ -188,7 +191,7 @@ class Flow:
         for account_id in TRADERS:
             self._place(market_id, account_id, Side.BUY, PAYOUT - 1, 1)
         self._place(market_id, self.random.choice(HOT), Side.SELL, 1, len(TRADERS))
-        for account_id in TRADERS:
+        for account_id in TRADERS * self.random.randint(1, 3):
             self._place(market_id, account_id, Side.BUY, 1, 1)
         self.now_s += self.random.choice((0.0, 0.1, 1.0))
         self._resolve(market_id)

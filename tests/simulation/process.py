@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from typing_extensions import override
 
-from tests.simulation.faults import Fault
+from tests.simulation.faults import SLOW_S, Fault
 from tests.support.fake_broker import FakeBroker, FakeConsumer, FakeProducer
 from tests.support.fake_store import FakeStore, Fate
 from worker.assignment import Assignments
@@ -25,7 +25,7 @@ from worker.domain.plan import Batch
 from worker.domain.state import Facts, Home, Lack, LaneState, Market
 from worker.domain.units import Lane as LaneNumber
 from worker.domain.units import MarketId
-from worker.errors import BrokerError, OutcomeUnknown, StoreError
+from worker.errors import BrokerError, OutcomeUnknown, Poison, StoreError
 from worker.lane import Lane, LaneStatus
 from worker.ports import (
     Assignment,
@@ -200,17 +200,17 @@ class Process:
         """Let its group hear nothing of it, while it goes on."""
         loop = self.world.loop
         if not self.dead and loop.time() >= self._silent_until_s:
-            for consumer in self._members():
+            for consumer in self.members():
                 self.world.kafka.isolate(consumer)
         self._silent_until_s = max(self._silent_until_s, loop.time() + seconds)
         loop.call_later(seconds, self._heal)
 
     def _heal(self) -> None:
         if not self.dead and self.world.loop.time() >= self._silent_until_s:
-            for consumer in self._members():
+            for consumer in self.members():
                 self.world.kafka.heal(consumer)
 
-    def _members(self) -> list[FakeConsumer]:
+    def members(self) -> list[FakeConsumer]:
         return [consumer for consumer in self.consumers if not consumer._closed]
 
     # Every await.
@@ -325,7 +325,7 @@ class Process:
 
     def holds(self, partition: TopicPartition) -> bool:
         """Return whether its group gives it that partition, and it could hear otherwise."""
-        return any(partition in c.assignment() and not c.isolated for c in self._members())
+        return any(partition in c.assignment() and not c.isolated for c in self.members())
 
 
 class ProcessLine:
@@ -344,7 +344,7 @@ class ProcessLine:
             return Fate.CONFLICT
         fault = self._faults.of_call(call, process=False)
         if fault is Fault.SLOW:
-            self._slow_s = 1.0
+            self._slow_s = SLOW_S
             return Fate.DONE
         if fault is not None:
             self._process.world.note(self._process.name, call, str(fault))
@@ -365,6 +365,10 @@ class CountedStore(FakeStore):
     def __init__(self, process: Process, lane: TopicPartition) -> None:
         super().__init__(process.world.database, ProcessLine(process), process.world.loop.sleep)
         self._process, self._lane = process, lane
+
+    @override
+    async def _connect(self) -> None:
+        await self._process.through("connect", super()._connect)
 
     @override
     def landed(self, error: StoreError | None) -> None:
@@ -420,6 +424,9 @@ class MortalStore:
         except OutcomeUnknown:
             world.window("W2")
             raise
+        except Poison:
+            world.faults.counts[Fault.TOO_LARGE, "commit"] += 1
+            raise
         finally:
             process.committing.discard(lane)
 
@@ -469,7 +476,7 @@ class MortalBroker:
         return MortalProducer(self._process, inner)
 
     async def _producer(self) -> FakeProducer:
-        fail_if_told(self._process, "producer")
+        await befall(self._process, "producer")
         return await self._broker.producer()
 
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
@@ -511,12 +518,12 @@ class MortalConsumer:
         await self._process.through("start", self._start)
 
     async def _start(self) -> None:
-        fail_if_told(self._process, "start")
+        await befall(self._process, "start")
         await self._consumer.start()
 
     async def poll(self, timeout_s: float) -> Mapping[TopicPartition, Sequence[Record]]:
         async def poll() -> Mapping[TopicPartition, Sequence[Record]]:
-            fail_if_told(self._process, "poll")
+            await befall(self._process, "poll")
             return await self._consumer.poll(max(timeout_s, POLL_S))
 
         return await self._process.through("poll", poll)
@@ -540,7 +547,7 @@ class MortalConsumer:
 
     async def bounds(self, partition: TopicPartition) -> tuple[int, int]:
         async def bounds() -> tuple[int, int]:
-            fail_if_told(self._process, "bounds")
+            await befall(self._process, "bounds")
             return await self._consumer.bounds(partition)
 
         return await self._process.through("bounds", bounds)
@@ -548,19 +555,23 @@ class MortalConsumer:
     async def commit_hint(self, offsets: Mapping[TopicPartition, int]) -> None:
         async def commit_hint() -> None:
             # It is promised not to raise: what is lost is lost.
-            if self._process.world.faults.of_call("commit_hint", process=False) is None:
-                await self._consumer.commit_hint(offsets)
-            else:
+            try:
+                await befall(self._process, "commit_hint")
+            except BrokerError:
                 self._process.world.window("W12")
+            else:
+                await self._consumer.commit_hint(offsets)
 
         await self._process.through("commit_hint", commit_hint)
 
     async def close(self) -> None:
         async def close() -> None:
-            if self._process.world.faults.of_call("leave", process=False) is None:
-                await self._consumer.close()
-            else:
+            try:
+                await befall(self._process, "leave")
+            except BrokerError:
                 self._process.world.kafka.kill(self._consumer)
+            else:
+                await self._consumer.close()
 
         await self._process.through("leave", close)
 
@@ -591,6 +602,9 @@ class MortalProducer:
             await world.loop.sleep(world.deadline_s)
             raise BrokerError("send: the output topic is down")
         fault = world.faults.of_call("send", process=False)
+        if fault is Fault.BROKER_SLOW:
+            await world.loop.sleep(SLOW_S)
+            fault = None
         if fault is Fault.PRODUCE_REFUSED:
             raise BrokerError("send: refused")
         if fault in {Fault.PRODUCE_LOST, Fault.PRODUCE_LIMBO}:
@@ -608,7 +622,10 @@ class MortalProducer:
         await self._process.through("producer_close", self._producer.close)
 
 
-def fail_if_told(process: Process, call: str) -> None:
-    """Raise BrokerError if that is the fate of this call."""
-    if process.world.faults.of_call(call, process=False) is not None:
-        raise BrokerError(f"{call}: fails")
+async def befall(process: Process, call: str) -> None:
+    """Let pass what befalls a call of the broker. Raises BrokerError if it is to fail."""
+    fault = process.world.faults.of_call(call, process=False)
+    if fault is Fault.BROKER_SLOW:
+        await process.world.loop.sleep(SLOW_S)
+    elif fault is not None:
+        raise BrokerError(f"{call}: {fault}")

@@ -1,61 +1,17 @@
 """What many seeds showed together: faults by kind and await, windows, speed, violations."""
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Final
 
-from tests.simulation.faults import APPLIES, OF_THE_WORLD, Fault
+from tests.simulation.faults import APPLIES, OF_BROKER, OF_STORE, OF_THE_WORLD, Fault
+from tests.simulation.windows import SITUATIONS, UNREACHED, WINDOWS
 from tests.simulation.world import Result
 
-WINDOWS: Final = {
-    "W1": "crash before COMMIT was sent",
-    "W2": "outcome of COMMIT unknown",
-    "W3": "COMMIT in limbo, its owner dead or replaced",
-    "W4": "zombie after a rebalance sends a batch",
-    "W5": "zombie takes over after the true owner",
-    "W6": "crash after COMMIT, before publishing",
-    "W7": "crash after publishing, before the acknowledgement is heard",
-    "W8": "crash after the acknowledgement, before its mark is committed",
-    "W9": "zombie publishes late",
-    "W10": "publishing a batch fails",
-    "W11": "publish queue full, partition paused",
-    "W12": "commit of group offsets lost",
-    "W13": "group offsets gone",
-    "W14": "topic recreated, refilled, or past its retention",
-    "W15": "partitions added, commands astray",
-    "W16": "broker down",
-    "W18": "record that is no command",
-    "W19": "the same id again",
-    "W20": "rebalance with a batch in flight",
-    "W21": "two members believe they own a partition",
-    "W23": "clocks that differ and jump",
-}
-SITUATIONS: Final = (
-    "draw",
-    "drawn exactly",
-    "race lost",
-    "planned without draws",
-    "gathering",
-    "funds in use",
-    "unfunded",
-    "insufficient funds",
-    "self trade",
-    "sweep cut",
-    "sweep taken over",
-    "settlement cut",
-    "settlement taken over",
-    "refused for its contents",
-    "own attempt won",
-    "another plan won",
-    "fenced",
-)
-"""Paths of the code that must be taken now and then, or the seeds prove less than they seem to."""
-NOT_HERE: Final = {
-    "W17": "acknowledged events lost by the cluster: the worker does not look; an operator's tool",
-    "W22": "database restored to an older point: an operator's decision, no code of a lane",
-}
-"""Windows that the simulation does not reach, and why."""
+MANY: Final = 10_000
+"""That many seeds reach everything, or what they do not reach must be known."""
 
 
 @dataclass(slots=True)
@@ -63,6 +19,7 @@ class Report:
     """Adds up results."""
 
     seeds: int = 0
+    cpu_s: float = 0.0
     virtual_s: float = 0.0
     records: int = 0
     events: int = 0
@@ -83,45 +40,92 @@ class Report:
         if result.violations:
             self.failed[result.seed] = result.violations
 
-    def lines(self, seconds: float) -> Iterator[str]:
-        """Yield the whole report."""
+    def merge(self, other: "Report") -> None:
+        """Count what another process has run."""
+        self.seeds += other.seeds
+        self.cpu_s += other.cpu_s
+        self.virtual_s += other.virtual_s
+        self.records += other.records
+        self.events += other.events
+        self.batches += other.batches
+        self.faults += other.faults
+        self.windows += other.windows
+        self.failed.update(other.failed)
+
+    # What was reached.
+
+    def unreached(self) -> Iterator[object]:
+        """Yield every window and situation, and every pair of fault and await, never met."""
+        yield from (name for name in (*WINDOWS, *SITUATIONS) if not self.windows[name])
+        pairs = ((fault, call) for fault, calls in APPLIES.items() for call in calls)
+        of_the_world = ((fault, "") for fault in OF_THE_WORLD)
+        yield from (pair for pair in chain(pairs, of_the_world) if not self.faults[pair])
+
+    def misjudged(self) -> list[str]:
+        """Return what many seeds should have reached and did not, or the other way round."""
+        if self.seeds < MANY:
+            return []
+        found = set(self.unreached())
+        unlisted = [f"{_named(what)} was not reached" for what in found if what not in UNREACHED]
+        reached = [f"{_named(what)} was reached" for what in UNREACHED if what not in found]
+        return sorted(unlisted) + sorted(reached)
+
+    # What is printed.
+
+    def lines(self, seconds: float, processes: int = 1) -> Iterator[str]:
+        """Yield the whole report. ``seconds`` that passed here, while virtual hours did there."""
         yield (
-            f"{self.seeds} seeds, {self.virtual_s / 3_600:.1f} virtual hours,"
-            f" {self.seeds / max(seconds, 1e-9):.1f} seeds/s"
+            f"{self.seeds:,} seeds in {seconds:.0f} s by {processes} process(es),"
+            f" {self.seeds / max(seconds, 1e-9):.1f} seeds/s; {self.cpu_s:.0f} s of CPU,"
+            f" {self.seeds / max(self.cpu_s, 1e-9):.1f} seeds per CPU second"
         )
-        yield f"{self.records} records, {self.batches} batches, {self.events} events"
+        yield (
+            f"{self.virtual_s / 3_600:.1f} virtual hours: {self.records:,} records,"
+            f" {self.batches:,} batches, {self.events:,} events"
+        )
         yield from self._by_kind()
-        yield from self._by_await()
+        yield from self._by_await(OF_STORE)
+        yield from self._by_await(OF_BROKER)
         yield from self._by_window()
+        yield "\nunreached"
+        yield from (f"    {_named(what)}{_why(what)}" for what in self.unreached())
+        yield ""
+        yield from (f"misjudged: {text}" for text in self.misjudged())
         for seed, violations in self.failed.items():
             yield f"seed {seed}: {len(violations)} violations"
             yield from (f"    {text[:400]}" for text in violations[:5])
+            yield f"    again: make simulate SEED={seed}"
         yield f"{len(self.failed)} seeds with violations"
 
     def _by_kind(self) -> Iterator[str]:
         kinds: Counter[Fault] = Counter()
         for (fault, _), times in self.faults.items():
             kinds[fault] += times
-        yield f"\n{sum(kinds.values())} faults"
-        yield from (f"    {fault:<22}{kinds[fault]:>9}" for fault in Fault)
+        yield f"\n{sum(kinds.values()):,} faults"
+        yield from (f"    {fault:<22}{kinds[fault]:>9,}" for fault in Fault)
 
-    def _by_await(self) -> Iterator[str]:
+    def _by_await(self, calls: Sequence[str]) -> Iterator[str]:
+        """Yield a row for each await, a column for each fault; a dot: it cannot be met there."""
+        met = [fault for fault, where in APPLIES.items() if set(where) & set(calls)]
+        words = [(fault.split() + [""] * 3)[:3] for fault in met]
         yield "\nfault x await"
-        unreached = []
-        for fault, calls in APPLIES.items():
-            reached = ", ".join(f"{call} {self.faults[fault, call]}" for call in calls)
-            yield f"    {fault:<22}{reached}"
-            unreached += [f"{fault} x {call}" for call in calls if not self.faults[fault, call]]
-        unreached += [str(fault) for fault in OF_THE_WORLD if not self.faults[fault, ""]]
-        yield f"unreached: {', '.join(unreached) or 'none'}"
+        for line in range(3):
+            yield " " * 18 + "".join(f"{word[line]:>12}" for word in words)
+        for call in calls:
+            cells = (f"{self.faults[f, call]:,}" if call in APPLIES[f] else "." for f in met)
+            yield f"    {call:<14}" + "".join(f"{cell:>12}" for cell in cells)
 
     def _by_window(self) -> Iterator[str]:
         yield "\nfailure windows"
         for name, text in WINDOWS.items():
-            yield f"    {name:<5}{text:<62}{self.windows[name]:>8}"
-        for name, text in NOT_HERE.items():
-            yield f"    {name:<5}not reached: {text}"
+            yield f"    {name:<5}{text:<62}{self.windows[name]:>9,}"
         yield "\nsituations"
-        yield from (f"    {name:<30}{self.windows[name]:>8}" for name in SITUATIONS)
-        unreached = [name for name in (*WINDOWS, *SITUATIONS) if not self.windows[name]]
-        yield f"unreached: {', '.join(unreached) or 'none'}\n"
+        yield from (f"    {name:<36}{self.windows[name]:>9,}" for name in SITUATIONS)
+
+
+def _named(what: object) -> str:
+    return " x ".join(filter(None, what)) if isinstance(what, tuple) else str(what)
+
+
+def _why(what: object) -> str:
+    return f": {UNREACHED[what]}" if what in UNREACHED else ""

@@ -6,7 +6,7 @@ and chance only in ``latency_s``. The same inputs make the same history.
 
 It is at least as unkind as the real one. A member that is isolated goes on delivering what another
 member already owns; a send that failed may arrive later; a member that answers no rebalance holds
-it up until its session ends.
+it up until its session ends, and is no member any more.
 """
 
 import asyncio
@@ -68,6 +68,8 @@ class FakeKafka:
         latency_s: Callable[[], float] = lambda: 0.0,
     ) -> None:
         self.down = False
+        self.expelled = 0
+        """How often a member was too late for a rebalance."""
         self.committed: dict[tuple[str, TopicPartition], int] = {}
         self._now_ms = now_ms
         self._sleep = sleep
@@ -208,10 +210,14 @@ class FakeKafka:
         return task
 
     async def _expire(self, consumer: "FakeConsumer", isolation: int) -> None:
-        await self._sleep(self._session_s)
+        await self.session()
         if consumer.isolated and consumer.isolations == isolation:
             consumer.group.leave(consumer)
             consumer.rejoin()
+
+    async def session(self) -> None:
+        """Wait as long as a group waits for a member."""
+        await self._sleep(self._session_s)
 
     async def _later(self, effect: Callable[[], object]) -> None:
         await self._sleep(self._deadline_s)
@@ -226,6 +232,7 @@ class _Group:
         self._kafka = kafka
         self._members: list[FakeConsumer] = []
         self._settled = True
+        self._round = 0
         self._ready: dict[FakeConsumer, asyncio.Future[frozenset[TopicPartition] | None]] = {}
 
     def join(self, member: "FakeConsumer") -> None:
@@ -255,10 +262,21 @@ class _Group:
 
     def _rebalance(self, but: "FakeConsumer | None" = None) -> None:
         self._settled = False
+        self._round += 1
+        self._kafka.spawn(self._expel_late(self._round))
         self._answer({})
         for member in self._members:
             if member is not but:
                 member.rejoin()
+
+    async def _expel_late(self, this_round: int) -> None:
+        """Go on without those who take longer to give up what they hold than a session lasts."""
+        await self._kafka.session()
+        if self._round == this_round and not self._settled:
+            late = [member for member in self._members if member not in self._ready]
+            self._kafka.expelled += len(late)
+            self._members = [member for member in self._members if member in self._ready]
+            self._assign()
 
     def _assign(self) -> None:
         shares: dict[FakeConsumer, set[TopicPartition]] = {each: set() for each in self._members}

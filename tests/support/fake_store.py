@@ -292,6 +292,8 @@ class FakeDatabase:
     """Tables, and what has been committed to them, in order. Its methods happen at once."""
 
     def __init__(self) -> None:
+        self.rows_max = 10**9
+        """So many rows a transaction may write."""
         self.tables: dict[str, dict[Key, Row]] = {name: {} for name in schema()}
         self.commits: list[Transaction] = []
         self._versions: dict[tuple[str, Key], int] = {}
@@ -462,6 +464,7 @@ class BatchStatement:
 
     def __init__(self, database: FakeDatabase, parameters: Sequence[Any]) -> None:
         self.transaction = Transaction(database)
+        self._rows_max = database.rows_max
         self._given: Row = dict(zip(_SCALARS, parameters, strict=False))
         self._stated = {
             name: _records(17 + number, parameters[16 + number])
@@ -497,6 +500,8 @@ class BatchStatement:
         self._insert_markets()
         for row in self._stated["accounts"]:
             self.transaction.insert("accounts", row)
+        if len(self.transaction.writes) > self._rows_max:
+            raise _poison("54000", "too many rows in one transaction")
         return self.transaction
 
     # What was traded, and what follows from it.

@@ -1,0 +1,155 @@
+"""After all is quiet, something breaks for good, and workers begin again over what is left.
+
+What was checked before does not hold any more, on purpose: each ending has its own judgement. Lanes
+that it does not break must go on.
+"""
+
+from collections.abc import Callable, Collection, Coroutine
+from typing import TYPE_CHECKING, Any, Final
+
+from tests.simulation import check
+from tests.support.fake_store import Row
+from worker.lane import LaneStatus
+from worker.ports import JournalRow, Outgoing, System, TopicPartition
+from worker.publisher import Publisher
+from worker.telemetry import LaneMetrics
+from worker.wire import journal
+
+if TYPE_CHECKING:
+    from tests.simulation.world import World
+
+BEGINS_AGAIN_S: Final = 15.0
+"""Within so long a new worker has every lane, and has answered and published what waited."""
+
+
+def begin_again(world: "World") -> None:
+    """Let a seed end in its way, if it has one."""
+    ending = ENDINGS.get(world.seed % 8)
+    if ending is not None:
+        world.loop.run_until_complete(ending(world))
+
+
+async def topic_wrong(world: "World") -> None:
+    """The input topic is not the one that was read: its lane halts, whether it ran or not."""
+    victim = _victim(world, "next_offset")
+    if victim is None:
+        return
+    world.window("W14")
+    while_it_runs = world.random.random() < 0.5
+    if while_it_runs:
+        world.window("topic spoilt under a running lane")
+        world.begin_again()
+        await world.loop.sleep(BEGINS_AGAIN_S)
+    ways = ("recreated", "retention") if while_it_runs else ("recreated", "refilled", "retention")
+    _spoil(world, victim, world.random.choice(ways))
+    await _go_on(world, {victim})
+
+
+def _spoil(world: "World", partition: TopicPartition, how: str) -> None:
+    """Let a topic be recreated empty, or refilled, or retention pass the cursor."""
+    log = world.kafka.log(partition)
+    world.note("", how, str(partition))
+    if how == "retention":
+        world.kafka.append([_anything(partition)])
+        world.kafka.forget_before(partition, log.end)
+    elif how == "refilled":
+        log.records = [record._replace(value=b"other") for record in log.records]
+    else:
+        log.records.clear()
+
+
+async def events_lost(world: "World") -> None:
+    """The cluster loses events that it had acknowledged: all go on, and the journal has them."""
+    victim = _victim(world, "last_seq")
+    if victim is None:
+        return
+    world.window("W17")
+    route = world.route(victim)
+    records = world.kafka.log(TopicPartition(route.events_topic, route.partition)).records
+    last = world.last_published(victim)
+    first_of_last = next(at for at, record in enumerate(records) if check.seq_of(record) == last)
+    del records[world.random.randint(0, first_of_last) :]
+    world.note("", "events lost", f"{victim} after {world.last_published(victim)}")
+    kept = world.last_published(victim)
+    await _go_on(world, ())
+    await _republish(world, victim, kept + 1)
+    journaled = {seq: text for row in _journal(world, victim) for seq, text in _events(row, route)}
+    published = {check.seq_of(record): record.value for record in check.published(world, victim)}
+    if published != journaled:
+        missing = sorted(journaled.keys() - published.keys())
+        world.violation(f"{victim} published again lacks {missing}, or has other bytes")
+
+
+async def _republish(world: "World", partition: TopicPartition, first_seq: int) -> None:
+    """Publish from the journal, as an operator does."""
+    publisher = Publisher(
+        world.broker(),
+        world.route(partition),
+        system=System(world.loop.time, world.loop.sleep, world.random),
+        metrics=LaneMetrics(world.metrics, partition.topic, partition.partition),
+    )
+    publishing = world.loop.create_task(publisher.run())
+    for row in _journal(world, partition):
+        if row["last_seq"] >= first_seq:
+            await publisher.put(JournalRow(row["batch_no"], row["events"]))
+    await publisher.drained()
+    publishing.cancel()
+
+
+def _journal(world: "World", partition: TopicPartition) -> list[Row]:
+    lane = world.lane_row(partition)["lane"]
+    found = [row for row in world.database.rows("batches") if row["lane"] == lane]
+    return sorted(found, key=lambda row: int(row["batch_no"]))
+
+
+def _events(row: Row, route: journal.Route) -> list[tuple[int, bytes | None]]:
+    records = journal.decode(row["events"], route)
+    return [(check.seq_of(r), r.value) for r in records if r.topic == route.events_topic]
+
+
+# What they share.
+
+
+def _victim(world: "World", column: str) -> TopicPartition | None:
+    """Return a lane that has got on a little."""
+    lanes = [p for p in world.partitions() if world.lane_row(p)[column] > 1]
+    return world.random.choice(lanes) if lanes else None
+
+
+def _anything(partition: TopicPartition) -> Outgoing:
+    """Return a record that is no command, and is answered nevertheless."""
+    return Outgoing(*partition, b"k", b"{", (), 0)
+
+
+async def _go_on(world: "World", halted: Collection[TopicPartition]) -> None:
+    """Let workers begin again: lanes of ``halted`` write nothing, the others answer."""
+    before = {p: world.lane_row(p)["batch_no"] for p in world.partitions()}
+    world.kafka.append([_anything(partition) for partition in before])
+    if not world.is_running:
+        world.begin_again()
+    await world.loop.sleep(BEGINS_AGAIN_S)
+    for partition, batch_no in before.items():
+        wrote = world.lane_row(partition)["batch_no"] > batch_no
+        status = _status(world, partition)
+        if partition in halted and (wrote or status is not LaneStatus.HALTED):
+            world.violation(f"{partition} is {status}, {wrote=}, and should stand still")
+        if partition not in halted and not wrote:
+            world.violation(f"{partition} is {status} and stands still: {sorted(halted)}")
+    world.alarms = [alarm for alarm in world.alarms if not alarm.startswith("lane_halted")]
+    await world.stop()
+
+
+def _status(world: "World", partition: TopicPartition) -> LaneStatus | None:
+    """Return what its owner says a lane is doing."""
+    for process in world.processes:
+        lanes = process.assignments.lanes if process.assignments else {}
+        if not process.ended and partition in lanes:
+            return lanes[partition].status
+    return None
+
+
+ENDINGS: Final[dict[int, Callable[["World"], Coroutine[Any, Any, None]]]] = {
+    5: topic_wrong,
+    6: events_lost,
+}
+"""By the seed's remainder of 8."""

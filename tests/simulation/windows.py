@@ -1,0 +1,94 @@
+"""What the seeds must reach, or they prove less than they seem to: windows, faults, situations.
+
+The failure windows W1 to W23 and the faults F1 to F70 are those of the checklist; what is not
+reached stands in `UNREACHED` with the reason, and a long run fails if that is not true.
+"""
+
+from typing import Final
+
+from tests.simulation.faults import Fault
+
+WINDOWS: Final = {
+    "W1": "crash before COMMIT was sent",
+    "W2": "outcome of COMMIT unknown",
+    "W3": "COMMIT in limbo, its owner dead or replaced",
+    "W4": "zombie after a rebalance sends a batch",
+    "W5": "zombie takes over after the true owner",
+    "W6": "crash after COMMIT, before publishing",
+    "W7": "crash after publishing, before the acknowledgement is heard",
+    "W8": "crash after the acknowledgement, before its mark is committed",
+    "W9": "zombie publishes late",
+    "W10": "publishing a batch fails",
+    "W11": "publish queue full, partition paused",
+    "W12": "commit of group offsets lost",
+    "W13": "group offsets gone",
+    "W14": "topic recreated, refilled, or past its retention",
+    "W15": "partitions added, commands astray",
+    "W16": "broker down",
+    "W17": "acknowledged events lost by the cluster",
+    "W18": "record that is no command",
+    "W19": "the same id again",
+    "W20": "rebalance with a batch in flight",
+    "W21": "two members believe they own a partition",
+    "W22": "database restored to an older time",
+    "W23": "clocks that differ and jump",
+}
+SITUATIONS: Final = (
+    "draw",
+    "drawn exactly",
+    "race lost",
+    "planned without draws",
+    "gathering",
+    "funds in use",
+    "unfunded",
+    "insufficient funds",
+    "self trade",
+    "one coin in every lane",
+    "hot account in every lane",
+    "sweep cut",
+    "sweep taken over",
+    "settlement cut",
+    "settlement taken over",
+    "refused for its contents",
+    "own attempt won",
+    "another plan won",
+    "fenced",
+    "expelled from the group",
+    "topic spoilt under a running lane",
+)
+"""Paths of the code, and what clients do, that must come up now and then."""
+UNREACHED: Final[dict[object, str]] = {}
+"""Windows, situations and pairs of fault and await that no seed reaches, and why."""
+
+FAULTS: Final[dict[str, tuple[tuple[Fault, str], ...]]] = {
+    "F1": ((Fault.KILL, "poll"),),
+    "F2": ((Fault.KILL, "read"),),
+    "F3": ((Fault.KILL, "commit"),),
+    "F7": ((Fault.KILL, "markets"), (Fault.KILL, "open_orders"), (Fault.KILL, "bounds")),
+    "F9": ((Fault.TERM, ""),),
+    "F10": ((Fault.STALL, "commit"), (Fault.ZOMBIE, "")),
+    "F12": ((Fault.STALL, "poll"),),
+    "F14": ((Fault.LOST_BEFORE, "commit"),),
+    "F15": ((Fault.COMMIT_LATE, "commit"), (Fault.LOST_BEFORE, "commit")),
+    "F16": ((Fault.LOST_AFTER, "commit"),),
+    "F17": ((Fault.COMMIT_LATE, "commit"), (Fault.ARRIVES_LATE, "commit")),
+    "F19": ((Fault.CONFLICT, "commit"), (Fault.STORM, "")),
+    "F20": ((Fault.CONFLICT, "read"),),
+    "F22": ((Fault.SCHEMA_CHANGED, "commit"), (Fault.SCHEMA_CHANGED, "read")),
+    "F23": ((Fault.DATABASE_DOWN, ""),),
+    "F26": ((Fault.UNAVAILABLE, "connect"),),
+    "F27": ((Fault.TOO_LARGE, "commit"),),
+    "F32": ((Fault.BROKER_DOWN, ""),),
+    "F36": ((Fault.REBALANCE, ""),),
+    "F40": ((Fault.LATE_REVOKE, "revoked"),),
+    "F41": ((Fault.REDELIVERED, ""),),
+    "F43": ((Fault.OFFSETS_LOST, ""),),
+    "F61": ((Fault.CLOCK_JUMP, ""),),
+    "F64": ((Fault.OUTPUT_DOWN, ""), (Fault.PRODUCE_REFUSED, "send")),
+}
+"""Faults of the checklist, by the faults of the simulation and the awaits where they strike."""
+
+
+def is_reached(window: str) -> bool:
+    """Return whether the simulation reaches a failure window."""
+    return window in WINDOWS and window not in UNREACHED
