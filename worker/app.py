@@ -290,12 +290,13 @@ class Front:
 
     def _ready(self) -> Mapping[str, Check]:
         if self.worker is None:
-            return ready(joined=False, draining=False, lanes={}, probe=self.probe)
+            return ready(joined=False, draining=False, lanes={}, unheard=(), probe=self.probe)
         assignments = self.worker.assignments
         return ready(
             joined=assignments.joined,
             draining=assignments.draining,
             lanes={p: (lane.status, lane.reason) for p, lane in assignments.lanes.items()},
+            unheard=self.watchdog.unheard,
             probe=self.probe,
         )
 

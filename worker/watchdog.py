@@ -153,6 +153,8 @@ class Watchdog:
         self._looked_at_s = system.clock()
         self._stills: dict[TopicPartition, Still] = {}
         self.stalled: list[Sighting] = []
+        self.unheard: list[TopicPartition] = []
+        """Lanes of whose topics the broker said nothing when it was last asked."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -170,6 +172,7 @@ class Watchdog:
     async def look(self) -> None:
         """Look once; end the process if a lane has stood still for too long."""
         sightings = await self._look()
+        self.unheard = [seen.lane for seen in sightings if seen.end is None]
         now_s = self._system.clock()
         # A process that was suspended has seen nothing of the time that passed.
         elapsed_s = min(now_s - self._looked_at_s, 2 * self._every_s)
@@ -220,10 +223,12 @@ def ready(
     joined: bool,
     draining: bool,
     lanes: Mapping[TopicPartition, tuple[LaneStatus, str]],
+    unheard: Sequence[TopicPartition],
     probe: Probe,
 ) -> dict[str, Check]:
     """Return what /readyz says. A worker that holds no lane is ready: it is a spare one."""
     answers = probe.answered_within(READY_S)
+    silent = ", ".join(f"{lane.topic}[{lane.partition}]" for lane in sorted(unheard))
     waiting = [
         f"{lane.topic}[{lane.partition}] {status}{f': {reason}' if reason else ''}"
         for lane, (status, reason) in sorted(lanes.items())
@@ -232,6 +237,7 @@ def ready(
     return {
         "group": Check(joined, "joined" if joined else "not joined"),
         "lanes": Check(not waiting, "; ".join(waiting) or f"{len(lanes)} READY"),
+        "broker": Check(not silent, f"silent on {silent}" if silent else "answers"),
         "database": Check(answers, "answers" if answers else probe.error or "silent"),
         "draining": Check(not draining, "yes" if draining else "no"),
     }

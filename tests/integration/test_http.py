@@ -88,7 +88,7 @@ async def test_a_worker_that_holds_its_lanes_is_live_and_ready(site: Site) -> No
     status, body = await site.get("/readyz")
     assert (status, body["ready"]) == (200, True)
     assert {name: check["ok"] for name, check in body["checks"].items()} == dict.fromkeys(
-        ("group", "lanes", "database", "draining"), True
+        ("group", "lanes", "broker", "database", "draining"), True
     )
     assert "lanes" not in body
 

@@ -305,13 +305,21 @@ class State:
     joined: bool = True
     draining: bool = False
     database: bool = True
+    broker: bool = True
     lanes: dict[TopicPartition, tuple[LaneStatus, str]] = field(default_factory=dict)
 
     async def wrong(self) -> list[str]:
         kennel = Kennel(database=self.database)
+        if not self.broker:
+            kennel.sighting = replace(BUSY, end=None)
         await kennel.probe_once()
+        await kennel.watchdog.look()
         checks = ready(
-            joined=self.joined, draining=self.draining, lanes=self.lanes, probe=kennel.probe
+            joined=self.joined,
+            draining=self.draining,
+            lanes=self.lanes,
+            unheard=kennel.watchdog.unheard,
+            probe=kennel.probe,
         )
         return [name for name, check in checks.items() if not check.ok]
 
@@ -324,6 +332,7 @@ class State:
         pytest.param(State(joined=False), ["group"], id="not in the group"),
         pytest.param(State(draining=True), ["draining"], id="draining"),
         pytest.param(State(database=False), ["database"], id="no database"),
+        pytest.param(State(broker=False), ["broker"], id="no broker"),
         pytest.param(
             State(lanes={LANE: (LaneStatus.READY, ""), OTHER: (LaneStatus.LOADING, "")}),
             ["lanes"],
