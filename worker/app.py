@@ -36,7 +36,7 @@ from worker.lane import Lane, LaneStatus
 from worker.ports import Broker, Store, StreamRow, TopicDescription, TopicPartition
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics, log
-from worker.watchdog import EXIT_CODE, Probe, Sighting, Watchdog, live, ready
+from worker.watchdog import EXIT_CODE, Probe, Sighting, Watchdog, live, ready, sight
 from worker.wire import journal
 
 TOPIC_LOOKS_MAX = 16
@@ -344,27 +344,16 @@ class Front:
         if self.worker is None:
             return ()
         worker = self.worker
-        lanes = tuple(worker.assignments.lanes.items())
-        return await asyncio.gather(*(self._see(worker, p, lane) for p, lane in lanes))
-
-    async def _see(self, worker: Worker, partition: TopicPartition, lane: Lane) -> Sighting:
-        """Look at a lane and the ends of both its topics: it needs the leaders of both."""
-        orders = partition.topic == worker.streams.orders.topic
-        settings = self._settings
-        events = settings.events_topic if orders else settings.transfer_events_topic
-        answered = None
-        with contextlib.suppress(BrokerError):
-            _, end = await worker.assignments.bounds(partition)
-            await worker.assignments.bounds(TopicPartition(events, partition.partition))
-            answered = end
-            lane.note_end(end)
-        return Sighting(
-            lane=partition,
-            status=lane.status,
-            batch_no=lane.state.batch_no if lane.state else 0,
-            next_offset=lane.state.next_offset if lane.state else 0,
-            busy=lane.busy,
-            end=answered,
+        lanes, bounds = tuple(worker.assignments.lanes.items()), worker.assignments.bounds
+        events = {
+            worker.streams.orders.topic: self._settings.events_topic,
+            worker.streams.transfers.topic: self._settings.transfer_events_topic,
+        }
+        return await asyncio.gather(
+            *(
+                sight(p, lane, TopicPartition(events[p.topic], p.partition), bounds)
+                for p, lane in lanes
+            )
         )
 
     async def _waits(self, partition: TopicPartition, offset: int) -> bool:

@@ -332,6 +332,11 @@ class Lane:
             and (state.sweep is not None or not all(s.parked for s in state.settlements))
         )
 
+    @property
+    def is_unheard(self) -> bool:
+        """Return whether the broker does not take the lane's events."""
+        return self._publisher.failing
+
     def note_end(self, end: int) -> None:
         """Show how far the lane is behind the end of its topic."""
         if self.state is not None:

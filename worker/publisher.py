@@ -52,6 +52,7 @@ class Publisher:
         self._there_seq = 0
         self._lost: EventsLost | None = None
         self.published_batch_no = 0
+        self._failed = False
 
     async def published_seq(self) -> int | None:
         """Return the highest seq at the topic's end; None: all of the lane's have expired there.
@@ -94,6 +95,11 @@ class Publisher:
         """Return whether ``put`` would wait."""
         return len(self._waiting) >= QUEUED_BATCHES_MAX
 
+    @property
+    def failing(self) -> bool:
+        """Return whether the brokers did not take what waits, when last asked."""
+        return self._failed and bool(self._waiting)
+
     async def drained(self) -> None:
         """Wait until all that was queued is acknowledged."""
         async with self._changed:
@@ -118,6 +124,7 @@ class Publisher:
                 await self._publish_all()
             except BrokerError as error:
                 failures += 1
+                self._failed = True
                 self._metrics.publish_failed()
                 log.warning("publish_failed", **self._metrics.names, error=str(error))
                 await self._system.back_off(failures, cap_s=BACKOFF_CAP_S)
@@ -155,6 +162,7 @@ class Publisher:
         if records:
             await producer.send(records)
             self._acknowledged_seq = max(self._acknowledged_seq, self._last_seq(records))
+        self._failed = False
         async with self._changed:
             for _ in range(taken):
                 number = self._waiting.popleft().batch_no

@@ -6,13 +6,14 @@ Then the process ends at once, without a drain, since whatever hangs would hang 
 lost by it: the next owner of the lane goes on behind the last batch that was committed.
 """
 
+import contextlib
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from worker.adapters.http import Check
-from worker.errors import ParityError
-from worker.lane import LaneStatus
+from worker.errors import BrokerError, ParityError
+from worker.lane import Lane, LaneStatus
 from worker.ports import System, TopicPartition
 from worker.telemetry import Metrics, log
 
@@ -34,7 +35,8 @@ PULSE_S: Final = 0.25
 class Sighting:
     """A lane as it was seen.
 
-    ``end`` is the next offset to be written to its topic; None: the broker did not say in time.
+    ``end`` is the next offset to be written to its topic; None: the broker did not say in time, or
+    does not take the lane's events.
     ``busy``: records, a sweep or pages of a settlement wait inside of it.
     """
 
@@ -64,6 +66,29 @@ class Still:
 
     mark: tuple[int, int]
     seconds: float = 0.0
+
+
+async def sight(
+    partition: TopicPartition,
+    lane: Lane,
+    events: TopicPartition,
+    bounds: Callable[[TopicPartition], Awaitable[tuple[int, int]]],
+) -> Sighting:
+    """Look at a lane and the ends of both its topics: it needs the leaders of both."""
+    answered = None
+    with contextlib.suppress(BrokerError):
+        _, end = await bounds(partition)
+        await bounds(events)
+        lane.note_end(end)
+        answered = None if lane.is_unheard else end
+    return Sighting(
+        lane=partition,
+        status=lane.status,
+        batch_no=lane.state.batch_no if lane.state else 0,
+        next_offset=lane.state.next_offset if lane.state else 0,
+        busy=lane.busy,
+        end=answered,
+    )
 
 
 def watch(
@@ -154,7 +179,7 @@ class Watchdog:
         self._stills: dict[TopicPartition, Still] = {}
         self.stalled: list[Sighting] = []
         self.unheard: list[TopicPartition] = []
-        """Lanes of whose topics the broker said nothing when it was last asked."""
+        """Lanes of whose topics the broker said nothing, or whose events it refused, lately."""
 
     async def run(self) -> None:
         """Watch until cancelled."""
@@ -237,7 +262,7 @@ def ready(
     return {
         "group": Check(joined, "joined" if joined else "not joined"),
         "lanes": Check(not waiting, "; ".join(waiting) or f"{len(lanes)} READY"),
-        "broker": Check(not silent, f"silent on {silent}" if silent else "answers"),
+        "broker": Check(not silent, f"no answer on {silent}" if silent else "answers"),
         "database": Check(answers, "answers" if answers else probe.error or "silent"),
         "draining": Check(not draining, "yes" if draining else "no"),
     }
