@@ -136,6 +136,12 @@ class Faults:
                 at_s = self.random.uniform(0.5, self.until_s)
                 yield Strike(at_s, fault, self.random.uniform(0.5, 12.0), self.random.random())
 
+    def calm(self, until_s: float, strikes: Iterable[Strike] = ()) -> None:
+        """Let nothing happen until then but these strikes."""
+        self.until_s, self.strikes = until_s, sorted(strikes)
+        self._rates = dict.fromkeys(APPLIES, 0.0)
+        self._tables.clear()
+
     def of_call(self, call: str, *, process: bool) -> Fault | None:
         """Return what befalls this call (``process``: the process that makes it), and count it."""
         if self.clock() >= self.until_s:

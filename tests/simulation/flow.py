@@ -86,6 +86,14 @@ class Flow:
         self._resolve()
         return sorted(self.sent, key=lambda sending: sending.at_s)
 
+    def steady(self, every_s: float) -> list[Sending]:
+        """Return orders and transfers that come all the time."""
+        self._open()
+        for number in range(int((self.until_s - BEGIN_S) / every_s)):
+            self.now_s = BEGIN_S + number * every_s
+            self.random.choice((self._trade, self._trade, self._cancel, self._deposit))()
+        return sorted(self.sent, key=lambda sending: sending.at_s)
+
     # The beginning.
 
     def _open(self) -> None:

@@ -7,6 +7,7 @@ nothing, and its group hears nothing of it.
 """
 
 import asyncio
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import ContextVar
 from random import Random
@@ -105,6 +106,7 @@ class Process:
         self.tasks: list[asyncio.Task[Any]] = []
         self.consumers: list[FakeConsumer] = []
         self.committing: set[int] = set()
+        self.calls: Counter[str] = Counter()
         self.publishers: dict[TopicPartition, Publisher] = {}
         self.random = Random(f"{world.seed}/{name}")
         self.skew_s = self.random.choice((0.0, -3_600.0, 3_600.0))
@@ -218,6 +220,7 @@ class Process:
     async def through(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
         """Do what a port is asked for; the process may die before it, in it, and after it."""
         self.require_life()
+        self.calls[call] += 1
         fault = self.world.faults.of_call(call, process=True)
         moment: Moment = self.random.choice(("before", "during", "after")) if fault else "before"
         if fault and moment == "before":
@@ -352,6 +355,8 @@ class ProcessLine:
 
     def latency_s(self, call: str) -> float:  # noqa: ARG002
         slow_s, self._slow_s = self._slow_s, 0.0
+        if self._faults.lasting(Fault.SLOW):
+            slow_s = SLOW_S
         return self._process.random.uniform(0.0005, 0.01) + slow_s
 
     def limbo_s(self) -> tuple[float, float]:
@@ -602,10 +607,10 @@ class MortalProducer:
             await world.loop.sleep(world.deadline_s)
             raise BrokerError("send: the output topic is down")
         fault = world.faults.of_call("send", process=False)
-        if fault is Fault.BROKER_SLOW:
+        if fault is Fault.BROKER_SLOW or world.faults.lasting(Fault.BROKER_SLOW):
             await world.loop.sleep(SLOW_S)
             fault = None
-        if fault is Fault.PRODUCE_REFUSED:
+        if fault is Fault.PRODUCE_REFUSED or world.faults.lasting(Fault.PRODUCE_REFUSED):
             raise BrokerError("send: refused")
         if fault in {Fault.PRODUCE_LOST, Fault.PRODUCE_LIMBO}:
             await world.loop.sleep(world.deadline_s)
@@ -624,8 +629,9 @@ class MortalProducer:
 
 async def befall(process: Process, call: str) -> None:
     """Let pass what befalls a call of the broker. Raises BrokerError if it is to fail."""
-    fault = process.world.faults.of_call(call, process=False)
-    if fault is Fault.BROKER_SLOW:
+    faults = process.world.faults
+    fault = faults.of_call(call, process=False)
+    if fault is Fault.BROKER_SLOW or faults.lasting(Fault.BROKER_SLOW):
         await process.world.loop.sleep(SLOW_S)
     elif fault is not None:
         raise BrokerError(f"{call}: {fault}")

@@ -20,7 +20,7 @@ from tests.simulation.faults import Fault, Faults, Strike
 from tests.simulation.flow import ADVERSARIES, HOT, Flow, Sending
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.process import OWNER, Killed, Process
-from tests.support import fake_store
+from tests.support import fake_broker, fake_store
 from tests.support.fake_broker import FakeBroker, FakeKafka
 from tests.support.fake_store import DRAW, FakeDatabase, Row
 from worker import assignment, lane, publisher
@@ -46,6 +46,7 @@ TUNED: Final = (
     (lane, "COMMANDS_A_BATCH", 16),
     (lane, "JOURNAL_ROWS_MAX", 3),
     (fake_store, "JOURNAL_ROWS_MAX", 3),
+    (fake_broker, "FETCH_RECORDS_MAX", 20),
 )
 """Bounds that thousands of records would reach, so low that a hundred do."""
 
