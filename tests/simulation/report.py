@@ -3,7 +3,6 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import chain
 from typing import Final
 
 from tests.simulation.faults import APPLIES, OF_BROKER, OF_STORE, OF_THE_WORLD, Fault
@@ -54,12 +53,16 @@ class Report:
 
     # What was reached.
 
+    def has_met(self, what: tuple[Fault, str] | str) -> bool:
+        """Return whether a window or situation was reached, or a fault has struck there."""
+        return bool(self.windows[what] if isinstance(what, str) else self.faults[what])
+
     def unreached(self) -> Iterator[object]:
         """Yield every window and situation, and every pair of fault and await, never met."""
-        yield from (name for name in (*WINDOWS, *SITUATIONS) if not self.windows[name])
-        pairs = ((fault, call) for fault, calls in APPLIES.items() for call in calls)
-        of_the_world = ((fault, "") for fault in OF_THE_WORLD)
-        yield from (pair for pair in chain(pairs, of_the_world) if not self.faults[pair])
+        pairs = [(fault, call) for fault, calls in APPLIES.items() for call in calls]
+        pairs += [(fault, "") for fault in OF_THE_WORLD]
+        everything: list[tuple[Fault, str] | str] = [*WINDOWS, *SITUATIONS, *pairs]
+        yield from (what for what in everything if not self.has_met(what))
 
     def misjudged(self) -> list[str]:
         """Return what many seeds should have reached and did not, or the other way round."""

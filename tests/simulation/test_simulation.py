@@ -1,35 +1,90 @@
 """The real worker through what goes wrong, seed by seed, and mutants of it that must be caught.
 
-`python -m tests.simulation --seed N --history` shows what happened in a seed that fails here.
+`make simulate SEED=N` shows what happened in a seed that fails here.
 """
 
 import asyncio
 import os
 import subprocess
 import sys
+from dataclasses import dataclass, field
 from random import Random
 
 import pytest
 
+from tests.simulation.faults import Fault
 from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.report import Report
+from tests.simulation.windows import FAULTS, REACHED
 from tests.simulation.world import run
 from tests.support.fake_store import FakeDatabase, Transaction
 from worker.domain.state import StreamKind
 from worker.errors import Conflict
 
-SEEDS = 60
+SEEDS, SEEDS_MAX = 60, 600
 
 
-def test_no_seed_shows_a_violation() -> None:
-    report = Report()
-    for seed in range(SEEDS):
-        report.add(run(seed))
+@dataclass
+class Explored:
+    """The seeds from 0 on that were run so far, by all tests together."""
+
+    report: Report = field(default_factory=Report)
+
+    def more(self) -> None:
+        """Run the next one."""
+        self.report.add(run(self.report.seeds))
+
+    def meets(self, what: tuple[Fault, str] | str) -> bool:
+        """Run on until that is met; return whether it ever is."""
+        while not self.report.has_met(what) and self.report.seeds < SEEDS_MAX:
+            self.more()
+        return self.report.has_met(what)
+
+
+@pytest.fixture(scope="module")
+def explored() -> Explored:
+    """Return what some seeds have shown."""
+    found = Explored()
+    for _ in range(SEEDS):
+        found.more()
+    return found
+
+
+def test_no_seed_shows_a_violation(explored: Explored) -> None:
+    report = explored.report
     assert not report.failed, "\n".join(report.lines(1.0))
-    assert report.seeds == SEEDS
     assert sum(report.faults.values()) > 10 * SEEDS
     assert report.events > 50 * SEEDS
+
+
+@pytest.mark.shows("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12")
+@pytest.mark.shows("W13", "W14", "W15", "W16", "W17", "W18", "W19", "W20", "W21", "W23")
+def test_every_failure_window_is_reached_and_safe(
+    explored: Explored, request: pytest.FixtureRequest
+) -> None:
+    assert _shown(request) == set(REACHED)
+    for window in REACHED:
+        assert explored.meets(window), window
+    assert not explored.report.failed
+
+
+@pytest.mark.shows("F1", "F2", "F3", "F4", "F5", "F6", "F7", "F9", "F10", "F12", "F14", "F15")
+@pytest.mark.shows("F16", "F17", "F18", "F19", "F20", "F22", "F23", "F26", "F27", "F32", "F35")
+@pytest.mark.shows("F36", "F40", "F41", "F43", "F44", "F45", "F46", "F47", "F48", "F59", "F61")
+@pytest.mark.shows("F64")
+def test_every_fault_strikes_and_is_safe(
+    explored: Explored, request: pytest.FixtureRequest
+) -> None:
+    assert _shown(request) == set(FAULTS)
+    for name, marks in FAULTS.items():
+        for met in marks:
+            assert explored.meets(met), (name, met)
+    assert not explored.report.failed
+
+
+def _shown(request: pytest.FixtureRequest) -> set[str]:
+    return {name for mark in request.node.iter_markers("shows") for name in mark.args}
 
 
 @pytest.mark.parametrize("seed", [3, 13])

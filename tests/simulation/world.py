@@ -239,6 +239,9 @@ class World:
     def note_situations(self) -> None:
         """Note what clients and the group have done that should come up now and then."""
         self.windows["expelled from the group"] += self.kafka.expelled
+        self.windows["partition not the market's"] += sum(
+            "WRONG_PARTITION" in row["events"] for row in self.database.rows("batches")
+        )
         for name, accounts in (
             ("one coin in every lane", ADVERSARIES),
             ("hot account in every lane", HOT),
@@ -350,6 +353,7 @@ class World:
         topics = (self.orders.topic, self.transfers.topic)
         if self.random.random() < 0.3:
             self.window("W15")
+            self.window("partitions added")
             self.kafka.create_topic(self.orders.topic, self.orders.partitions + 1)
         while self.loop.time() < end_s:
             member = await self.broker().consumer(topics, Deaf())
