@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 BEGINS_AGAIN_S: Final = 15.0
 """Within so long a new worker has every lane, and has answered and published what waited."""
 
+EXPECTED: Final = frozenset({"lane_halted", "published_again"})
+"""The alarms that an ending may raise."""
+
 
 def begin_again(world: "World") -> None:
     """Let a seed end in its way, if it has one."""
@@ -109,6 +112,27 @@ def _events(row: Row, route: journal.Route) -> list[tuple[int, bytes | None]]:
     return [(check.seq_of(r), r.value) for r in records if r.topic == route.events_topic]
 
 
+async def database_restored(world: "World") -> None:
+    """The database is restored to an older time: lanes halt whose events it does not know."""
+    first, last = len(world.database.tables["streams"]), len(world.database.commits)
+    world.database = world.database.restored(world.random.randint(first, last - 1))
+    behind = {
+        partition
+        for partition in world.partitions()
+        if world.last_published(partition) > world.lane_row(partition)["last_seq"]
+    }
+    if behind:
+        world.window("W22")
+    world.note("", "database restored", f"{sorted(behind)}")
+    await _go_on(world, behind)
+    for partition in world.partitions():
+        route = world.route(partition)
+        records = world.kafka.records(TopicPartition(route.events_topic, route.partition))
+        different = {record[1:] for record in records}
+        if len(different) != world.last_published(partition):
+            world.violation(f"{partition} has published two events of one number")
+
+
 # What they share.
 
 
@@ -137,7 +161,7 @@ async def _go_on(world: "World", halted: Collection[TopicPartition]) -> None:
             world.violation(f"{partition} is {status}, {wrote=}, and should stand still")
         if partition not in halted and not wrote:
             world.violation(f"{partition} is {status} and stands still: {sorted(halted)}")
-    world.alarms = [alarm for alarm in world.alarms if not alarm.startswith("lane_halted")]
+    world.alarms = [alarm for alarm in world.alarms if alarm.split()[0] not in EXPECTED]
     await world.stop()
 
 
@@ -153,5 +177,6 @@ def _status(world: "World", partition: TopicPartition) -> LaneStatus | None:
 ENDINGS: Final[dict[int, Callable[["World"], Coroutine[Any, Any, None]]]] = {
     5: topic_wrong,
     6: events_lost,
+    7: database_restored,
 }
 """By the seed's remainder of 8."""

@@ -59,7 +59,7 @@ def test_no_seed_shows_a_violation(explored: Explored) -> None:
 
 
 @pytest.mark.shows("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12")
-@pytest.mark.shows("W13", "W14", "W15", "W16", "W17", "W18", "W19", "W20", "W21", "W23")
+@pytest.mark.shows("W13", "W14", "W15", "W16", "W17", "W18", "W19", "W20", "W21", "W22", "W23")
 def test_every_failure_window_is_reached_and_safe(
     explored: Explored, request: pytest.FixtureRequest
 ) -> None:
@@ -70,9 +70,11 @@ def test_every_failure_window_is_reached_and_safe(
 
 
 @pytest.mark.shows("F1", "F2", "F3", "F4", "F5", "F6", "F7", "F9", "F10", "F12", "F14", "F15")
-@pytest.mark.shows("F16", "F17", "F18", "F19", "F20", "F22", "F23", "F26", "F27", "F32", "F35")
+@pytest.mark.shows(
+    "F16", "F17", "F18", "F19", "F20", "F22", "F23", "F26", "F27", "F31", "F32", "F35"
+)
 @pytest.mark.shows("F36", "F40", "F41", "F43", "F44", "F45", "F46", "F47", "F48", "F59", "F61")
-@pytest.mark.shows("F64")
+@pytest.mark.shows("F35", "F64")
 def test_every_fault_strikes_and_is_safe(
     explored: Explored, request: pytest.FixtureRequest
 ) -> None:

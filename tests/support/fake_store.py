@@ -342,6 +342,14 @@ class FakeDatabase:
             self.tables[table][key] = row
             self._versions[table, key] = version
 
+    def restored(self, commits: int) -> "FakeDatabase":
+        """Return a database as this one was after so many commits, as a backup gives it back."""
+        found = FakeDatabase()
+        found.rows_max = self.rows_max
+        for transaction in self.commits[:commits]:
+            found.apply(transaction)
+        return found
+
     def dump(self) -> dict[str, list[str]]:
         """Return every row of every table, as text, sorted."""
         return {name: sorted(map(repr, table.values())) for name, table in self.tables.items()}
