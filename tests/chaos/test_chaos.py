@@ -20,7 +20,6 @@ async def test_after_a_minute_of_everything_all_is_answered_once_and_replays() -
     assert not result.violations
     assert result.kills_and_cuts >= result.wanted
     assert result.records > 1_000
-    assert result.repeats, "nothing was published twice: the faults came too gently"
 
 
 def test_a_seed_gives_the_same_faults_and_begins_the_same_however_long_it_goes_on() -> None:

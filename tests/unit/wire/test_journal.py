@@ -230,6 +230,7 @@ def test_the_seq_of_a_published_event_is_read_from_its_headers() -> None:
     [
         (),
         (("ce_id", b""),),
+        (("ce_id", b"7"),),
         (("ce_id", b"parity.orders.v1/5/"),),
         (("ce_id", b"parity.orders.v1/5/seven"),),
         (("ce_id", b"parity.orders.v1/50/7"),),
