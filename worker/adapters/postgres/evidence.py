@@ -10,9 +10,11 @@ import asyncpg
 
 from worker.adapters.postgres import outcomes, statements
 from worker.adapters.postgres.connect import AUDIT_SETTINGS, connect
+from worker.domain import ids
 from worker.domain.units import Lane
 
 LANES_MAX: Final = 10_000
+BATCHES_A_PAGE: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,19 @@ class LaneStanding:
     next_offset: int
     last_seq: int
     trades: int
+
+
+@dataclass(frozen=True, slots=True)
+class JournalBatch:
+    """A batch as it was written; ``events`` is text of ``wire.journal``."""
+
+    batch_no: int
+    first_offset: int
+    next_offset: int
+    first_seq: int
+    last_seq: int
+    owner: str
+    events: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +103,17 @@ class Evidence:
         async with self._open() as connection:
             found = await connection.fetch(statements.READ_LANES, list(streams), LANES_MAX)
         return [LaneStanding(**dict(row)) for row in found]
+
+    async def batches(self, lane: Lane, batch_no: int) -> Sequence[JournalBatch]:
+        """Return what the journal holds of the lane's batches 1 to ``batch_no``, and one beyond."""
+        batches: list[JournalBatch] = []
+        async with self._open() as connection:
+            for first in range(1, batch_no + 2, BATCHES_A_PAGE):
+                last = min(first + BATCHES_A_PAGE, batch_no + 2)
+                keys = [ids.batch_key(lane, number) for number in range(first, last)]
+                page = await connection.fetch(statements.READ_BATCHES, keys, BATCHES_A_PAGE)
+                batches.extend(JournalBatch(**dict(row)) for row in page)
+        return batches
 
     async def sums(self, orders_stream: str) -> Sums:
         """Return the sums, the run being that of ``orders_stream``."""
