@@ -8,6 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from tests.conftest import PostgresServer, execute
 from tests.support.books import (
@@ -21,11 +23,18 @@ from tests.support.books import (
     sell,
     withdraw,
 )
+from tests.support.invariants import seq_of, value_of
+from tests.support.system import Sent, System
 from worker.adapters.postgres.books import Books
-from worker.audit import Auditor, Proof, full_audit
+from worker.app import make_broker
+from worker.audit import Auditor, AuditResult, Proof, full_audit
+from worker.audit.gather import OutputTopics, audit_history
+from worker.audit.invariants import INVARIANT_OF, INVARIANTS
 from worker.audit.proof import prove
 from worker.domain.commands import Outcome
+from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError, StoreError
+from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
 
@@ -231,7 +240,7 @@ transfer_postings: UPDATE transfers SET reason = '' WHERE reason <> ''
 
 order_unfit: UPDATE orders SET price = 100 WHERE order_id = 'stays'
 
-order_unfit: UPDATE orders SET lane = 1 WHERE order_id = 'stays'
+order_astray: UPDATE orders SET lane = 1 WHERE order_id = 'stays'
 
 settled_order_open: UPDATE orders SET leaves = 1, status = 1 WHERE order_id = 'stays'
        AND market IN (SELECT market FROM markets WHERE status = 4)
@@ -284,6 +293,57 @@ journal_epochs: UPDATE lanes SET epoch = 0 WHERE lane = 0
 
 journal_stray: UPDATE batches SET batch_id = gen_random_uuid() WHERE lane = 0 AND batch_no = 2
 
+trade_unfit: UPDATE trades SET price = 100
+
+trade_unfit: ALTER TABLE trades DROP CONSTRAINT trades_parties;
+    UPDATE trades SET buyer = seller
+
+cash_differs: UPDATE transfers SET amount = amount + 1 WHERE deposit
+
+cash_differs: UPDATE pockets SET balance = balance + 1 WHERE lane = -1
+
+balances_differ: CREATE OR REPLACE VIEW balances AS
+    SELECT account, sum(balance)::bigint - 1 AS balance FROM pockets GROUP BY account
+
+pocket_ownerless: DELETE FROM accounts WHERE account_id = 'a'
+
+key_differs: UPDATE accounts SET account_id = 'e' WHERE account_id = 'a'
+
+key_differs: UPDATE markets SET market_id = market_id || 'x' WHERE status = 1
+
+key_differs: UPDATE orders SET order_id = order_id || 'x'
+
+key_differs: UPDATE transfers SET transfer_id = transfer_id || 'x'
+
+market_astray: UPDATE markets SET lane = 1 WHERE status = 1
+
+market_astray: UPDATE markets SET stream = 'transfers-1' WHERE status = 1
+
+unsettled: ALTER TABLE markets DROP CONSTRAINT markets_outcome;
+    UPDATE markets SET status = 3 WHERE status = 1
+
+row_unfounded: UPDATE trades SET seq = 1000
+
+row_unfounded: UPDATE orders SET seq = 0
+
+row_unfounded: UPDATE transfers SET seq = -1
+
+row_unfounded: UPDATE ledger SET cause = gen_random_uuid() WHERE kind = 2
+
+row_unfounded: DELETE FROM batches WHERE lane = 0
+
+row_unfounded: UPDATE lanes SET resume = '{' WHERE lane = 0
+
+book_crossed: UPDATE orders SET side = 2, price = 20, leaves = 2, status = 1
+     WHERE order_id = 'gone' AND market IN (SELECT market FROM markets WHERE status = 1)
+
+positions_unbalanced: UPDATE positions SET quantity = quantity + 1 WHERE quantity > 0
+
+settled_owes: ALTER TABLE markets DROP CONSTRAINT markets_settled;
+    UPDATE markets SET open_interest = 1, escrow = payout WHERE status = 4
+
+published_ahead: UPDATE lanes SET published_batch_no = batch_no WHERE lane = 0
+
 lane_totals: UPDATE lanes SET trades = trades + 1 WHERE lane = 0
 
 lane_totals: UPDATE lanes SET cash_in = cash_in + 1 WHERE lane = 2
@@ -304,6 +364,20 @@ async def test_the_audit_finds(url: str, name: str, statements: str) -> None:
     found = {violation.name: violation for violation in result.violations}
     assert name in found
     assert found[name].count >= len(found[name].examples) > 0
+    assert found[name].invariant == INVARIANT_OF[name]
+
+
+def test_every_rule_of_the_tables_has_its_fault() -> None:
+    rules = {rule for invariant in INVARIANTS.values() for rule in invariant.rows}
+    assert {name for name, _ in faults(SEEN_BY_THE_AUDIT)} == rules
+
+
+async def test_an_audit_says_how_often_it_looked(url: str) -> None:
+    result = await full_audit(books(url), time.monotonic)
+
+    unlooked = {name for name, times in result.checked.items() if not times}
+    assert unlooked == {name for name, invariant in INVARIANTS.items() if not invariant.rows}
+    assert result.checked["I3"] >= 8
 
 
 async def test_a_failed_audit_spoils_the_proof_until_the_next(url: str) -> None:
@@ -328,3 +402,67 @@ async def test_an_audit_sees_one_moment(url: str) -> None:
         await corrupt(url, "UPDATE pockets SET balance = balance + 1 WHERE lane = -1")
 
         assert await snapshot.totals() == before
+
+
+# The whole history.
+
+
+@pytest.fixture
+async def system(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> AsyncIterator[System]:
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
+        yield system
+
+
+async def followed(system: System) -> AuditResult:
+    settings = system.settings
+    outputs = OutputTopics(
+        settings.events_topic,
+        settings.transfer_events_topic,
+        settings.dead_letters_topic,
+        system.partitions,
+    )
+    at = books(settings.database_url.get_secret_value())
+    return (await audit_history(at, make_broker(settings), outputs, time.monotonic)).result
+
+
+async def test_the_history_of_an_exchange_at_work_holds_until_somebody_forges_it(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    await system.member()
+    market, topic = system.market(0), system.settings.orders_topic
+    await system.publish(deposit("a", 10**6), deposit("b", 10**6), open_market(market))
+    await system.answered()
+    await system.send(topic, [Sent(partition, b"k", b"{") for partition in (0, 1)])
+    crossing = [(sell if n % 2 else buy)(market, "ab"[n % 2], 1, 50) for n in range(400)]
+    trading = asyncio.create_task(system.publish(*crossing))
+
+    at_work = await followed(system)
+    await trading
+    await system.answered()
+    at_rest = await followed(system)
+
+    assert (at_work.violations, at_rest.violations) == ((), ())
+    assert 0 < at_work.events <= at_rest.events
+    assert {name for name, times in at_rest.checked.items() if not times} == {"I14"}
+
+    forged = system.log.records[TopicPartition(system.settings.events_topic, 0)][-1]
+    seq = seq_of(forged)
+    value = value_of(forged).replace(f'"seq":{seq},'.encode(), f'"seq":{seq + 1},'.encode())
+    headers = [("ce_id", f"{topic}/0/{seq + 1}".encode())]
+    await system.send(system.settings.events_topic, [Sent(0, forged.key, value, headers)])
+
+    (violation,) = (await followed(system)).violations
+    assert (violation.invariant, violation.name) == ("I11", "event_ahead")
+
+    await _trim(kafka_server, topic)
+    with pytest.raises(ConfigError, match="trimmed"):
+        await followed(system)
+
+
+async def _trim(kafka_server: EmbeddedKafka, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    await admin.delete_records({KafkaPartition(topic, 0): RecordsToDelete(1)})
+    await admin.close()

@@ -90,6 +90,7 @@ async def exchanges(
             await system.stop()
 
 
+@pytest.mark.shows("W2", "W6", "F4", "F14", "F15", "F16")
 async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchanges) -> None:
     calm, busy, dying = [await exchanges.another() for _ in range(3)]
     busy_proxy, dying_proxy = await exchanges.proxy(busy), await exchanges.proxy(dying)
@@ -133,29 +134,29 @@ async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
 
 
 CORRUPTIONS: Final = {
-    "UPDATE ledger SET amount = amount + 1 WHERE lane = -3": "the ledger of a cause",
-    "UPDATE pockets SET balance = balance + 1 WHERE lane = -1": "a pocket is not the sum",
-    "UPDATE transfers SET amount = amount + 1": "cash is not conserved",
+    "UPDATE ledger SET amount = amount + 1 WHERE lane = -3": "I1 ledger_unbalanced",
+    "UPDATE pockets SET balance = balance + 1 WHERE lane = -1": "I3 pocket_differs",
+    "UPDATE transfers SET amount = amount + 1": "I1 cash_differs",
     "UPDATE markets SET escrow = escrow + payout, open_interest = open_interest + 1"
-    " WHERE status = 1": "cash is not conserved",
-    "UPDATE positions SET quantity = quantity + 1 WHERE quantity > 0": "an escrow is not",
-    "UPDATE positions SET quantity = quantity - 1 WHERE quantity < 0": "positions do not sum",
-    "DELETE FROM trades WHERE seq = (SELECT max(seq) FROM trades)": "a position is not the sum",
-    "UPDATE lanes SET trades = trades + 1": "a lane's totals",
-    "DELETE FROM accounts": "a pocket's money has no owner",
-    "DELETE FROM payouts": "an escrow is not",
-    "UPDATE orders SET leaves = leaves - 1 WHERE leaves > 1": "open orders differ",
-    "UPDATE orders SET leaves = 0, status = 3 WHERE leaves > 0": "open orders differ",
-    "UPDATE orders SET price = 99 WHERE leaves > 0 AND side = 1": "book is crossed",
-    "UPDATE orders SET status = 4, reason = 'x' WHERE status = 2": "accepted orders differ",
-    "UPDATE batches SET events = '' WHERE batch_no = 2": "topic and journal differ",
-    "UPDATE batches SET plan_hash = 'x' WHERE batch_no = 2": "plan of batch 2",
-    "UPDATE batches SET facts = replace(facts, ':2500', ':2501')": "plan of batch",
-    "UPDATE batches SET epoch = 9 WHERE batch_no = 1": "the epoch falls",
-    "DELETE FROM batches WHERE batch_no = 2": "batches are missing",
-    "UPDATE batches SET first_seq = 0 WHERE batch_no = 2": "seqs have a gap",
-    "UPDATE lanes SET next_offset = next_offset - 1": "the lane is elsewhere",
-    "UPDATE markets SET market_seq = market_seq + 1": "market m. differs",
+    " WHERE status = 1": "I1 cash_differs",
+    "UPDATE positions SET quantity = quantity + 1 WHERE quantity > 0": "I17 open_interest",
+    "UPDATE positions SET quantity = quantity - 1 WHERE quantity < 0": "I16 positions_unbalanced",
+    "DELETE FROM trades WHERE seq = (SELECT max(seq) FROM trades)": "I16 position_differs",
+    "UPDATE lanes SET trades = trades + 1": "I1 lane_totals",
+    "DELETE FROM accounts": "I20 pocket_ownerless",
+    "DELETE FROM payouts": "I17 open_interest",
+    "UPDATE orders SET leaves = leaves - 1 WHERE leaves > 1": "I13 orders_told",
+    "UPDATE orders SET leaves = 0, status = 3 WHERE leaves > 0": "I13 orders_told",
+    "UPDATE orders SET price = 99 WHERE leaves > 0 AND side = 1": "I18 book_crossed",
+    "UPDATE orders SET status = 4, reason = 'x' WHERE status = 2": "I13 orders_told",
+    "UPDATE batches SET events = '' WHERE batch_no = 2": "I12 journal_differs",
+    "UPDATE batches SET plan_hash = 'x' WHERE batch_no = 2": "I20 replay_differs",
+    "UPDATE batches SET facts = replace(facts, ':2500', ':2501')": "I20 replay_differs",
+    "UPDATE batches SET epoch = 9 WHERE batch_no = 1": "I15 journal_epochs",
+    "DELETE FROM batches WHERE batch_no = 2": "I9 journal_gap",
+    "UPDATE batches SET first_seq = 0 WHERE batch_no = 2": "I9 journal_seqs",
+    "UPDATE lanes SET next_offset = next_offset - 1": "I9 journal_offsets",
+    "UPDATE markets SET market_seq = market_seq + 1": "I13 markets_told",
 }
 """What is done to good books, and what the checks must say of it."""
 
