@@ -39,6 +39,7 @@ from aiokafka.errors import (
 )
 from typing_extensions import override
 
+from producers.client import OrderPublisher, TopicUnfit
 from tests.support.eventually import eventually
 from worker.adapters.kafka import AiokafkaBroker, Deadlines, Security
 from worker.adapters.kafka.consumer import AiokafkaConsumer
@@ -668,6 +669,24 @@ async def test_a30_through_the_port_the_password_is_in_no_log_and_no_error(
     await consumer.close()
     assert HIDDEN not in caplog.text
     assert HIDDEN not in "".join(told)
+
+
+@pytest.mark.shows("A30")
+@pytest.mark.usefixtures("debugging")
+@pytest.mark.integration
+async def test_a30_through_a_publisher_the_password_is_in_no_log(
+    sasl_bootstrap: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    security = {
+        "security_protocol": "SASL_PLAINTEXT",
+        "sasl_mechanism": "PLAIN",
+        "sasl_plain_username": "alice",
+        "sasl_plain_password": HIDDEN,
+    }
+    publisher = OrderPublisher(sasl_bootstrap, orders_topic=topic_prefix, security=security)
+    with pytest.raises(TopicUnfit):
+        await publisher.__aenter__()
+    assert HIDDEN not in caplog.text
 
 
 @pytest.mark.shows("A34")
