@@ -288,7 +288,7 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, outage: Outage) -
     await site.system.check_invariants()
 
     used.assert_modest_since(before)
-    assert complaints.keys() == still.keys() == {"group"}
+    assert complaints.keys() == still.keys() == {"broker"}
     assert all(still.values())
     assert alive == 200
     assert worker.is_running
