@@ -10,6 +10,7 @@ is written once, or that one that raised NotDelivered was not written.
 import asyncio
 import contextlib
 import itertools
+import logging
 import math
 import random
 import re
@@ -401,6 +402,9 @@ class _Link:
     """
 
     def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
+        # At DEBUG it prints every request, the one with the password too.
+        requests = logging.getLogger("aiokafka.conn")
+        requests.setLevel(max(requests.getEffectiveLevel(), logging.INFO))
         self._attempt_timeout_s = delivery.attempt_timeout_s
         self._options = {
             "bootstrap_servers": servers,

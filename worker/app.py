@@ -390,8 +390,12 @@ def _book_of(state: LaneState, market_id: MarketId, levels: int) -> Mapping[str,
 
 
 def _end_process() -> None:
+    _exit(EXIT_CODE)
+
+
+def _exit(code: int) -> None:
     sys.stderr.flush()
-    os._exit(EXIT_CODE)
+    os._exit(code)
 
 
 class Stopping:
@@ -415,8 +419,7 @@ class Stopping:
     def _stop(self, number: signal.Signals) -> None:
         if self._event.is_set():
             log.warning("worker_stopped_at_once")
-            sys.stderr.flush()
-            os._exit(INTERRUPTED)
+            _exit(INTERRUPTED)
         log.info("worker_stopping", signal=number.name)
         self.exit_code = INTERRUPTED if number is signal.SIGINT else 0
         self._event.set()
@@ -439,6 +442,9 @@ async def run(settings: Settings) -> int:
             for task in done - {stopper}:
                 task.result()
             await _drain(front.worker, work, settings.drain_s)
+            if not work.done():
+                # Unwinding what hangs could hang too; unfinished, it is as safe as after a crash.
+                _exit(stopping.exit_code)
         return stopping.exit_code
     finally:
         await broker.close()

@@ -20,7 +20,7 @@ Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
 _SCHEMES: Final = ("postgresql", "postgres", "dsql")
 _SHOWN_CHARS_MAX: Final = 120
 # Greedy: a password may hold any character, so it ends at the last @.
-_PASSWORD: Final = re.compile(r"(?s)(?<=://)([^:/@?]*):.*@")
+_PASSWORD: Final = re.compile(r"(?s)(?:(?<=://)|^(?!\w+://))([^:/@?]*):.*@")
 _SECRET_PARAMETER: Final = re.compile(r"(?i)((?:password|passfile|sslkey)=)[^&]*")
 
 
@@ -162,10 +162,11 @@ def _check_database(url: str) -> None:
 
 def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own
     name, given = str(problem["loc"][0]), problem["input"]
-    if isinstance(given, SecretStr):
-        given = given.get_secret_value()
+    text = given.get_secret_value() if isinstance(given, SecretStr) else str(given)
+    is_secret = Settings.model_fields[name].annotation is SecretStr
+    shown = "***" if is_secret and text and "://" not in text else masked(text)
     rule = problem["msg"].removeprefix("Value error, ")
-    return f"{PREFIX}{name.upper()}={masked(str(given))!r}: {rule}"
+    return f"{PREFIX}{name.upper()}={shown!r}: {rule}"
 
 
 def _plain(value: object) -> str:

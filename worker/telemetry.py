@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, disable_created_metrics
+from typing_extensions import override
 
 log: Final[Any] = structlog.get_logger("parity")
 """One event name a line, fields instead of prose."""
@@ -18,6 +19,26 @@ _SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2
 _BATCH: Final = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2500)
 _LABELS: Final = ("stream", "partition")
 _SECRET_LOGGERS: Final = ("aiokafka", "botocore", "aiobotocore")
+_LIBRARY_LINE_EVERY_S: Final = 10.0
+_LIBRARY_KINDS_MAX: Final = 1_000
+
+
+class _Sparing(logging.Filter):
+    """Lets one line of a kind through in ten seconds: libraries complain about every try."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._shown_at_s: dict[tuple[str, str], float] = {}
+
+    @override
+    def filter(self, record: logging.LogRecord) -> bool:
+        kind, now_s = (record.name, str(record.msg)), record.created
+        if abs(now_s - self._shown_at_s.get(kind, -math.inf)) < _LIBRARY_LINE_EVERY_S:
+            return False
+        if len(self._shown_at_s) >= _LIBRARY_KINDS_MAX:
+            self._shown_at_s.clear()
+        self._shown_at_s[kind] = now_s
+        return True
 
 
 def configure_logging(level: str, *, as_json: bool) -> None:
@@ -36,7 +57,9 @@ def configure_logging(level: str, *, as_json: bool) -> None:
         logger_factory=structlog.PrintLoggerFactory(sys.stderr),
         cache_logger_on_first_use=False,
     )
-    logging.basicConfig(stream=sys.stderr, level=max(number, logging.WARNING))
+    libraries = logging.StreamHandler(sys.stderr)
+    libraries.addFilter(_Sparing())
+    logging.basicConfig(handlers=[libraries], level=max(number, logging.WARNING))
     for name in _SECRET_LOGGERS:
         logging.getLogger(name).setLevel(max(number, logging.WARNING))
 

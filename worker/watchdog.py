@@ -133,16 +133,21 @@ class Probe:
         self.error = "not asked yet"
 
     async def run(self) -> None:
-        """Ask until cancelled."""
+        """Ask until cancelled; a change is logged, an outage is not logged again and again."""
         while True:
+            before = self.error
             try:
                 await self._ask()
             except ParityError as error:
                 self.error = str(error) or type(error).__name__
                 self._metrics.database_answers.set(0)
+                if not before:
+                    log.warning("database_does_not_answer", error=self.error)
             else:
                 self._answered_at_s, self.error = self._system.clock(), ""
                 self._metrics.database_answers.set(1)
+                if before:
+                    log.info("database_answers")
             await self._system.sleep(PROBE_EVERY_S)
 
     @property

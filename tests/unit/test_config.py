@@ -96,6 +96,8 @@ def test_addresses_of_postgresql_are_taken(url: str) -> None:
         f"postgresql://user:a:{HIDDEN}@host:port/d",
         f"postgresql://host:port/d?user=u&password={HIDDEN}&x=1",
         f"mysql://user:{HIDDEN}\n@host/d",
+        f"postgresql:user:{HIDDEN}@host/d",
+        f"user:{HIDDEN}@host/d",
         f"{'mysql://'}user:{HIDDEN * 100}@host/d",
     ],
 )

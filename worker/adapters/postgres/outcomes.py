@@ -29,7 +29,8 @@ def of_statement(error: Exception) -> StoreError:
     if not isinstance(error, asyncpg.PostgresError):
         return OutcomeUnknown(f"{type(error).__name__}: {error}")
     sqlstate = error.sqlstate or ""
-    message = f"{sqlstate} {error}"
+    # Without the server's DETAIL: it quotes rows, and messages are logged.
+    message = f"{sqlstate} {error.args[0]}"
     if sqlstate in _LOST_RACES or schema_changed(error):
         return Conflict(message, sqlstate=sqlstate)
     if sqlstate.startswith("23"):
