@@ -171,7 +171,7 @@ class Publisher:
         self._metrics.published(len(records))
 
     def _missing(self, records: list[Outgoing]) -> list[Outgoing]:
-        """Return what the topics lack of a batch; dead letters, not looked for, are all sent."""
+        """Return what the topics lack of a batch, and its dead letters: nobody looked for them."""
         if not self._there_seq:
             return records
         events_topic, there_seq = self._route.events_topic, self._there_seq
