@@ -62,6 +62,11 @@ class World:
         """Dan buys from Ben, who has a pocket here; Dan draws from his wallet; a rest stays."""
         return await self.lane.prepared(buy(OPEN, "dan", 8, 70, "taken"))
 
+    async def trade_on(self) -> Statement:
+        """Return the same trade when Dan has bought 2 of Ben's 5 before: 3 are left."""
+        await self.lane.run(buy(OPEN, "dan", 2, 70))
+        return await self.trade()
+
     async def pay(self) -> Statement:
         """Return the last page of the market that is being settled."""
         batch = await self.lane.plan(PayPage(SETTLING))
@@ -361,6 +366,8 @@ RESOLUTION = [
           all_of(none_of("payees"), having("market_changes", outcome=3)), "markets_outcome"),
     Wrong("the market of another lane", World.resolution,
           also("market_changes", market=market_key(ELSEWHERE)), "batches_markets_missed"),
+    Wrong("an event of another lane's market", World.nothing,
+          also("market_changes", market=market_key(ELSEWHERE)), "batches_markets_missed"),
     Wrong("a market that is not there", World.resolution, also("market_changes", market=NOWHERE),
           "batches_markets_missed"),
     Wrong("events that go back", World.pay, having("market_changes", events=-1),
@@ -384,6 +391,11 @@ TRANSFERS = [
     Wrong("a draw to outside", World.trade, having("draws", target=-3), "ledger.amount"),
     Wrong("a draw of nothing", World.trade, having("draws", amount=0), "ledger.amount"),
     Wrong("a draw backwards", World.trade, having("draws", amount=-500), "ledger.amount"),
+    Wrong("a draw backwards from a pocket that can pay", World.nothing,
+          all_of(also("draws", cause=NOWHERE, account=BEN, source=WALLET, target=0, amount=-5),
+                 also("pockets", account=BEN, lane=WALLET, need=0, fresh=0),
+                 also("pockets", account=BEN, lane=0, need=5, fresh=0)),
+          "ledger.amount"),
     Wrong("a draw of null", World.trade, having("draws", amount=None), "ledger.amount"),
     Wrong("a fractional draw", World.trade, having("draws", amount=0.5), "22P02"),
     Wrong("a draw that stays where it is", World.trade, having("draws", target=-1), "ledger_pkey"),
@@ -426,6 +438,8 @@ TRANSFERS = [
 ORDERS = [
     Wrong("leaves that rise", World.trade, having("order_changes", leaves=6, status=1),
           "batches_orders_missed"),
+    Wrong("leaves that rise to less than was asked for", World.trade_on,
+          having("order_changes", leaves=4, status=1), "batches_orders_missed"),
     Wrong("leaves of null", World.trade, having("order_changes", leaves=None),
           "batches_orders_missed"),
     Wrong("negative leaves", World.trade, having("order_changes", leaves=-1), "orders_leaves"),
