@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench simulate chaos venv lock clean
+.PHONY: help demo test lint bench simulate mutants chaos venv lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
 
 simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300, or SEED=7)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
+
+mutants: $(VENV)/dev.stamp ## the shipped code, broken in every known way: all must be noticed (ARGS="-k name")
+	$(BIN)/python -m tests.mutants $(ARGS)
 
 chaos: $(VENV)/dev.stamp ## real faults on real parts under load, then a full replay (MINUTES=10, ARGS=...)
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)

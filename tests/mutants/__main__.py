@@ -1,0 +1,82 @@
+"""``python -m tests.mutants [-k WORDS]``: break the shipped code in every known way; all must die.
+
+Prints a line a mutant: what it is, what killed it, how long that took. Exit 1 when one survives,
+when its text is not in the code any more, or when it does not even run.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final
+
+from tests.mutants.catalogue import MUTANTS
+from tests.mutants.laboratory import Laboratory, Verdict
+from tests.mutants.mutant import Mutant
+from worker.embedded import EmbeddedPostgres
+
+SIDE_BY_SIDE: Final = 2
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
+    parser.add_argument("-k", default="", metavar="WORDS", help="those whose names have the words")
+    parser.add_argument("--list", action="store_true", help="print their names and end")
+    given = parser.parse_args()
+    chosen = [m for m in MUTANTS if given.k.lower() in m.name.lower()]
+    if given.list:
+        print(*(mutant.name for mutant in chosen), sep="\n")
+        return 0
+    if not chosen:
+        parser.error(f"no mutant has {given.k!r} in its name")
+    with _server() as database_url, tempfile.TemporaryDirectory(prefix="parity-mutants-") as folder:
+        laboratory = Laboratory(Path(folder), database_url)
+        laboratory.prepare()
+        return asyncio.run(_examine_all(laboratory, chosen))
+
+
+@contextmanager
+def _server() -> Iterator[str]:
+    """One PostgreSQL for all; each test has a database of its own."""
+    if given := os.environ.get("PARITY_TEST_DATABASE_URL"):
+        yield given
+        return
+    with EmbeddedPostgres.start() as server:
+        yield server.url
+
+
+async def _examine_all(laboratory: Laboratory, mutants: Sequence[Mutant]) -> int:
+    print(f"{len(mutants)} mutants; first their checks on the code as it is", flush=True)
+    if failing := await laboratory.check_sound([mutant.killer for mutant in mutants]):
+        print(f"{failing}\nthese checks fail without a mutant, and prove nothing")
+        return 1
+    began = asyncio.get_running_loop().time()
+    places = asyncio.Semaphore(SIDE_BY_SIDE)
+
+    async def examine(number: int, mutant: Mutant) -> tuple[Mutant, Verdict]:
+        async with places:
+            return mutant, await laboratory.examine(number, mutant)
+
+    work = [examine(number, mutant) for number, mutant in enumerate(mutants)]
+    left: list[str] = []
+    for done, next_one in enumerate(asyncio.as_completed(work), 1):
+        mutant, verdict = await next_one
+        if not verdict.killed:
+            left.append(f"{verdict.word}: {mutant.name}  {verdict.by}".rstrip())
+        print(
+            f"{done:4}/{len(mutants)}  {verdict.word:<8} {verdict.seconds:5.1f} s"
+            f"  {mutant.name:<60}  {verdict.by[:110]}".rstrip(),
+            flush=True,
+        )
+    lasted_s = asyncio.get_running_loop().time() - began
+    print(*left, sep="\n")
+    print(f"killed {len(mutants) - len(left)}/{len(mutants)} in {lasted_s:.0f} s")
+    return 1 if left else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,14 @@
+"""All mutants."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from tests.mutants import code, queries, rules, tables
+from tests.mutants.mutant import Mutant
+
+MUTANTS: Final[Sequence[Mutant]] = (
+    *queries.MUTANTS,
+    *tables.MUTANTS,
+    *code.MUTANTS,
+    *rules.MUTANTS,
+)

@@ -1,0 +1,11 @@
+"""A pytest plugin: properties are tried on the same examples every time, and are not shrunk."""
+
+from typing import Final
+
+from hypothesis import Phase, settings
+
+PROFILE: Final = "mutants"
+settings.register_profile(
+    PROFILE, derandomize=True, database=None, phases=(Phase.explicit, Phase.generate)
+)
+settings.load_profile(PROFILE)
