@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from tests.mutants import code, queries, rules, tables
+from tests.mutants import code, edges, queries, rules, tables
 from tests.mutants.mutant import Mutant
 
 MUTANTS: Final[Sequence[Mutant]] = (
@@ -11,4 +11,5 @@ MUTANTS: Final[Sequence[Mutant]] = (
     *tables.MUTANTS,
     *code.MUTANTS,
     *rules.MUTANTS,
+    *edges.MUTANTS,
 )

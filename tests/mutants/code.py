@@ -14,6 +14,7 @@ ROWS: Final = "worker/adapters/postgres/rows.py"
 OUTCOMES: Final = "worker/adapters/postgres/outcomes.py"
 ON_POSTGRES: Final = "tests/integration/test_store.py"
 ONE_LANE: Final = "tests/unit/test_lane.py"
+PUBLISHED: Final = "tests/unit/test_publisher.py"
 COMMITTER: Final = "tests/unit/test_commit.py"
 
 CAME_BACK: Final = (
@@ -25,8 +26,9 @@ CAME_BACK: Final = (
                 """                if isinstance(error, Refused):
                     return""",
                 """                if isinstance(error, OutcomeUnknown):
-                    read = self.store.standing(statement.lane, batch.batch_no)
-                    found = await self._until_answered(lambda: read)
+                    found = await self._until_answered(
+                        lambda: self.store.standing(statement.lane, batch.batch_no)
+                    )
                     if found.plan_hash is None:
                         batch.discard()
                     return found.plan_hash is not None
@@ -34,14 +36,16 @@ CAME_BACK: Final = (
                     return""",
             ),
         ),
-        seeds(200),
+        tests(
+            f"{COMMITTER}::test_an_unknown_outcome_is_met_by_the_same_statement_and_never_by_a_look"
+        ),
     ),
     mutant(
         "adopt without the plan's hash",
         COMMIT,
         "if (standing.batch_no, standing.plan_hash) == (batch.batch_no, statement.plan_hash):",
         "if standing.batch_no == batch.batch_no:",
-        seeds(100),
+        tests(f"{COMMITTER}::test_a_lane_that_went_on_without_us_is_loaded_again"),
     ),
     mutant(
         "adopt nothing that an earlier attempt committed",
@@ -242,7 +246,7 @@ PUBLISHING: Final = (
         "        if records:\n",
         "        self.published_batch_no = self._waiting[taken - 1].batch_no\n"
         "        if records:\n",
-        seeds(60),
+        tests(f"{PUBLISHED}::test_what_was_not_acknowledged_does_not_count_as_published"),
     ),
     mutant(
         "publish a batch without its end",
@@ -277,7 +281,7 @@ PUBLISHING: Final = (
         PUBLISHER,
         "lambda: len(self._waiting) < QUEUED_BATCHES_MAX)",
         "lambda: True)",
-        tests("tests/unit/test_publisher.py::test_put_waits_while_the_queue_is_full"),
+        tests(f"{PUBLISHED}::test_put_waits_while_the_queue_is_full"),
     ),
 )
 

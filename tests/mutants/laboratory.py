@@ -25,10 +25,10 @@ CHECK_S: Final = 150.0
 SOUND_S: Final = 900.0
 """How long all of them may take on the tree as it is."""
 TEST_S: Final = 60
-PYTEST: Final = (
-    *("-m", "pytest", "-q", "-p", "no:cacheprovider", "-p", "tests.mutants.in_one_way"),
-    *("--tb=line", f"--timeout={TEST_S}"),
-)
+PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--timeout={TEST_S}")
+HYPOTHESIS: Final = ("-p", "tests.mutants.in_one_way")
+NO_HYPOTHESIS: Final = ("-p", "no:hypothesispytest")
+"""It takes longer to import than most tests take to fail."""
 PASSED, FAILED = 0, 1
 
 
@@ -77,9 +77,9 @@ class Laboratory:
         """Run every check on the tree as it is; return what fails there, which proves nothing."""
         nodes = sorted({n for k in killers if isinstance(k, Nodes) for n in k.nodes})
         ranges = {k for k in killers if isinstance(k, Seeds)}
-        checks = [self._run(self.sound, Nodes(tuple(nodes)), SOUND_S)] if nodes else []
-        checks += [self._run(self.sound, one, SOUND_S) for one in _together(ranges)]
-        outcomes = await asyncio.gather(*checks)
+        checks: list[Killer] = [Nodes(tuple(nodes))] if nodes else []
+        checks += _together(ranges)
+        outcomes = [await self._run(self.sound, check, SOUND_S) for check in checks]
         return "\n".join(outcome.text for outcome in outcomes if outcome.code != PASSED)
 
     async def examine(self, number: int, mutant: Mutant) -> Verdict:
@@ -128,7 +128,9 @@ class Laboratory:
 def _command(killer: Killer, *, whole: bool) -> Sequence[str]:
     match killer:
         case Nodes(nodes):
-            return (*PYTEST, *nodes) if whole else (*PYTEST, "-x", *nodes)
+            properties = any("/property/" in node for node in nodes)
+            plugin = HYPOTHESIS if properties else NO_HYPOTHESIS
+            return (*PYTEST, *plugin, *(("-n", "2") if whole else ("-x",)), *nodes)
         case Seeds(first, count):
             return ("-m", "tests.mutants.seeds", str(first), str(count))
 
@@ -167,4 +169,5 @@ def judged(outcome: Outcome) -> tuple[str, str]:
         return "invalid", f"exit {outcome.code}: {said[-1] if said else 'without a word'}"
     if failed["seed"]:
         return "killed", failed["seed"]
-    return "killed", failed["node"].split(" - ")[0].rpartition("/")[2]
+    test, _, why = failed["node"].partition(" - ")
+    return "killed", f"{test.rpartition('/')[2]} - {why}"

@@ -532,7 +532,7 @@ INPUT: Final = (
         COMMANDS,
         "ConfigDict(strict=True, ",
         "ConfigDict(strict=False, ",
-        tests("tests/property/test_wire.py", "tests/unit/wire/test_hostile.py"),
+        tests("tests/unit/wire/test_hostile.py"),
     ),
     mutant(
         "of a field given twice the last counts",

@@ -1,0 +1,70 @@
+"""Broken edges: Kafka's clients, and what watches over the process."""
+
+from typing import Final
+
+from tests.mutants.mutant import Mutant, mutant, tests
+
+KAFKA: Final = "worker/adapters/kafka"
+WATCHDOG: Final = "worker/watchdog.py"
+BROKER: Final = "tests/contract/test_broker.py"
+WATCHING: Final = "tests/unit/test_watchdog.py"
+
+CLIENTS: Final = (
+    mutant(
+        "what the group remembers is where a lane begins",
+        f"{KAFKA}/consumer.py",
+        "            self._kafka.seek(partition, 0)\n            self._kafka.pause(partition)\n",
+        "            pass\n",
+        tests(
+            f"{BROKER}::test_nothing_arrives_before_the_first_seek"
+            "_whatever_the_group_remembers[kafka-present]"
+        ),
+    ),
+    mutant(
+        "a producer that failed goes on",
+        f"{KAFKA}/producer.py",
+        "        self._usable = False\n        async with",
+        "        async with",
+        tests(f"{BROKER}::test_a_producer_that_failed_stays_dead[kafka]"),
+    ),
+    mutant(
+        "a batch is sent before the one ahead of it is acknowledged",
+        f"{KAFKA}/producer.py",
+        "await (await self._kafka.send_batch(batch, topic, partition=partition))",
+        "await self._kafka.send_batch(batch, topic, partition=partition)",
+        tests(f"{BROKER}::test_nothing_is_published_past_a_batch_that_was_refused"),
+    ),
+)
+
+WATCH: Final = (
+    mutant(
+        "an outage of the database is a stall",
+        WATCHDOG,
+        "counts = database_answers and seen.end is not None",
+        "counts = seen.end is not None",
+        tests(f"{WATCHING}::test_an_outage_of_the_database_ends_nothing_however_long"),
+    ),
+    mutant(
+        "an outage of the broker is a stall",
+        WATCHDOG,
+        "counts = database_answers and seen.end is not None and seen.lags",
+        "counts = database_answers and (seen.end is None or seen.lags)",
+        tests(f"{WATCHING}::test_an_outage_of_the_broker_ends_nothing_however_long"),
+    ),
+    mutant(
+        "an offset that only marks a transaction is lag",
+        WATCHDOG,
+        "        real = await self._waits(seen.lane, seen.next_offset)\n",
+        "        real = bool(await self._waits(seen.lane, seen.next_offset)) or seen.lags\n",
+        tests(f"{WATCHING}::test_an_offset_that_only_marks_a_transaction_is_no_lag"),
+    ),
+    mutant(
+        "the time of a suspended process counts",
+        WATCHDOG,
+        "elapsed_s = min(now_s - self._looked_at_s, 2 * self._every_s)",
+        "elapsed_s = now_s - self._looked_at_s",
+        tests(f"{WATCHING}::test_the_time_of_a_suspended_process_does_not_count"),
+    ),
+)
+
+MUTANTS: Final[tuple[Mutant, ...]] = (*CLIENTS, *WATCH)
