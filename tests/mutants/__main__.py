@@ -67,7 +67,7 @@ async def _examine_all(laboratory: Laboratory, mutants: Sequence[Mutant]) -> int
         async with places:
             return mutant, await laboratory.examine(number, mutant)
 
-    work = [examine(number, mutant) for number, mutant in enumerate(mutants)]
+    work = [asyncio.create_task(examine(*each)) for each in enumerate(mutants)]
     left: list[str] = []
     for done, next_one in enumerate(asyncio.as_completed(work), 1):
         mutant, verdict = await next_one

@@ -24,7 +24,7 @@ CHECK_S: Final = 150.0
 """How long one check may take."""
 SOUND_S: Final = 900.0
 """How long all of them may take on the tree as it is."""
-TEST_S: Final = 60
+TEST_S: Final = 100
 PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--timeout={TEST_S}")
 HYPOTHESIS: Final = ("-p", "tests.mutants.in_one_way")
 NO_HYPOTHESIS: Final = ("-p", "no:hypothesispytest")

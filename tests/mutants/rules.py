@@ -51,22 +51,22 @@ TRADING: Final = (
     mutant(
         "a residual is lost",
         MATCHING,
-        "        book.add(replace(taker.order, leaves=taker.leaves))\n",
+        "        book.add(taker.order.left(taker.leaves))\n",
         "",
         RICH,
     ),
     mutant(
         "a residual rests with all that it asked for",
         MATCHING,
-        "book.add(replace(taker.order, leaves=taker.leaves))",
+        "book.add(taker.order.left(taker.leaves))",
         "book.add(taker.order)",
         RICH,
     ),
     mutant(
         "a fill leaves its maker as it was",
         BOOK,
-        "leaves = Quantity(order.leaves - quantity)",
-        "leaves = order.leaves",
+        "order.left(Quantity(order.leaves - quantity))",
+        "order",
         RICH,
     ),
     mutant(
@@ -100,7 +100,7 @@ TRADING: Final = (
     mutant(
         "a sweep is taken up with all that it asked for",
         MATCHING,
-        "order=replace(taker.order, leaves=taker.leaves),",
+        "order=taker.order.left(taker.leaves),",
         "order=taker.order,",
         tests(f"{LAWS}::test_where_batches_are_cut_does_not_show"),
     ),
@@ -138,15 +138,15 @@ MONEY: Final = (
     mutant(
         "a short seller pays no collateral",
         FUNDING,
-        "else (payout - price, price)",
-        "else (-price, price)",
+        "return Money((payout - price) * (quantity - closes) - price * closes)",
+        "return Money(-price * (quantity - closes) - price * closes)",
         RICH,
     ),
     mutant(
-        "closing costs as much as opening",
+        "buying back costs as much as buying",
         FUNDING,
-        "    closes = min(quantity, _closable(side, position))\n    return Money",
-        "    closes = 0 * _closable(side, position)\n    return Money",
+        "closes = min(quantity, -position) if position < 0 else 0",
+        "closes = 0",
         ONE_LANE,
     ),
     mutant(
@@ -159,8 +159,8 @@ MONEY: Final = (
     mutant(
         "a fill takes what cannot be paid for",
         FUNDING,
-        "closes + (cash + closing * closes) // opening",
-        "closes + (cash + closing * closes) // opening + 1",
+        "closes + (cash + brought) // opening",
+        "closes + (cash + brought) // opening + 1",
         ONE_LANE,
     ),
     mutant(
