@@ -14,7 +14,8 @@ ROWS: Final = "worker/adapters/postgres/rows.py"
 OUTCOMES: Final = "worker/adapters/postgres/outcomes.py"
 ON_POSTGRES: Final = "tests/integration/test_store.py"
 ONE_LANE: Final = "tests/unit/test_lane.py"
-PUBLISHED: Final = "tests/unit/test_publisher.py"
+TOPIC: Final = "tests/unit/test_publisher.py"
+PUBLISHED: Final = "tests/unit/test_publishing.py"
 COMMITTER: Final = "tests/unit/test_commit.py"
 
 CAME_BACK: Final = (
@@ -251,14 +252,14 @@ PUBLISHING: Final = (
     mutant(
         "publish a batch without its end",
         PUBLISHER,
-        "records.extend(journal.decode(row.events, self._route))",
-        "records.extend(journal.decode(row.events, self._route)[:3])",
+        "self._missing(journal.decode(row.events, self._route))",
+        "self._missing(journal.decode(row.events, self._route)[:3])",
         seeds(20),
     ),
     mutant(
         "what the last owner left unpublished stays unpublished",
         LANE,
-        "first = row.published_batch_no + 1",
+        "first = await self._first_unpublished(row, published_seq)",
         "first = row.batch_no + 1",
         seeds(40),
     ),
@@ -277,9 +278,23 @@ PUBLISHING: Final = (
         seeds(60),
     ),
     mutant(
+        "what the topic has is published again",
+        PUBLISHER,
+        "self._seq(r) > there_seq]",
+        "self._seq(r) >= there_seq]",
+        tests(f"{TOPIC}::test_what_is_in_the_topic_is_not_published_again"),
+    ),
+    mutant(
+        "a dead letter behind an event that is in the topic is lost",
+        PUBLISHER,
+        "if r.topic != events_topic or self._seq(r) > there_seq]",
+        "if self._seq(r) > there_seq]",
+        tests(f"{TOPIC}::test_what_is_in_the_topic_is_not_published_again"),
+    ),
+    mutant(
         "a full queue of batches is no reason to wait",
         PUBLISHER,
-        "lambda: len(self._waiting) < QUEUED_BATCHES_MAX)",
+        "lambda: not self.full or self._lost is not None)",
         "lambda: True)",
         tests(f"{PUBLISHED}::test_put_waits_while_the_queue_is_full"),
     ),
@@ -327,6 +342,13 @@ TAKING_OVER: Final = (
         "if not first <= row.next_offset <= end:",
         "if end < 0:",
         tests(f"{ONE_LANE}::test_a_cursor_outside_of_the_topic_halts_the_lane"),
+    ),
+    mutant(
+        "a database that has lost what was published goes on",
+        LANE,
+        "published_seq > row.last_seq:",
+        "published_seq < 0:",
+        tests(f"{ONE_LANE}::test_a_database_older_than_its_topic_halts_the_lane"),
     ),
     mutant(
         "a lane begins one record late",

@@ -14,7 +14,7 @@ from worker.domain.state import LaneState, Settlement, StreamKind
 from worker.domain.units import MarketId, Money, Offset
 from worker.errors import LaneHalted
 from worker.lane import Lane, LaneStatus
-from worker.ports import Record, StreamRow, System
+from worker.ports import Outgoing, Record, StreamRow, System
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics
 from worker.wire import journal
@@ -51,8 +51,12 @@ class Partition:
         self.sought.append(offset)
 
 
-def publisher_of(metrics: LaneMetrics) -> Publisher:
+def publisher_of(metrics: LaneMetrics, published_seq: int) -> Publisher:
     kafka = FakeKafka(lambda: 0, _instantly)
+    kafka.create_topic("events", 1, log_append_time=False)
+    if published_seq:
+        ce_id = f"{HOME.stream}/0/{published_seq}".encode()
+        kafka.append([Outgoing("events", 0, b"m", b"{}", (("ce_id", ce_id),), 0)])
     route = journal.Route(
         stream=HOME.stream,
         topic="orders",
@@ -64,9 +68,9 @@ def publisher_of(metrics: LaneMetrics) -> Publisher:
     return Publisher(kafka.broker("group"), route, system=SYSTEM, metrics=metrics)
 
 
-def lane_over(books: FakeBooks) -> Lane:
+def lane_over(books: FakeBooks, published_seq: int = 0) -> Lane:
     metrics, store = LaneMetrics(Metrics(), HOME.stream, 0), books.store()
-    publisher = publisher_of(metrics)
+    publisher = publisher_of(metrics, published_seq)
 
     def committer(state: LaneState, epoch: int) -> Committer:
         return Committer(
@@ -185,3 +189,12 @@ async def test_a_cursor_outside_of_the_topic_halts_the_lane(first: int, end: int
     await _answered(books, record(0), record(1))
     with pytest.raises(LaneHalted):
         await lane_over(books)._take_over("heir", Partition(first, end))
+
+
+@pytest.mark.shows("W22", "F31")
+async def test_a_database_older_than_its_topic_halts_the_lane() -> None:
+    books = FakeBooks.opened()
+    await _answered(books, record(0), record(1))
+    await lane_over(books, published_seq=2)._take_over("heir", Partition(0, 2))
+    with pytest.raises(LaneHalted):
+        await lane_over(books, published_seq=3)._take_over("heir", Partition(0, 2))

@@ -1,4 +1,4 @@
-"""From the journal to the topic, over a broker in memory."""
+"""The queue between lane and topic, and sends that fail."""
 
 import asyncio
 from random import Random
@@ -69,7 +69,7 @@ async def test_put_waits_while_the_queue_is_full(publisher: Publisher) -> None:
 
 @pytest.mark.shows("W7", "W10", "F64")
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.AFTER, Fault.HALF])
-async def test_a_send_that_failed_is_repeated_whole_and_nothing_overtakes_it(
+async def test_after_a_send_that_failed_the_topic_is_whole_and_in_order(
     kafka: FakeKafka, publisher: Publisher, fault: Fault
 ) -> None:
     kafka.fail_next("send", fault, fault)
