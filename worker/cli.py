@@ -40,6 +40,7 @@ from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.migrate import migrate as migrate_schema
 from worker.adapters.system import sleep, system
 from worker.audit import AuditResult, Proof, full_audit
+from worker.audit.gather import OutputTopics, audit_history
 from worker.audit.proof import prove
 from worker.config import Settings
 from worker.domain.commands import (
@@ -357,11 +358,19 @@ def proof(as_json: AsJson = False) -> None:
 
 
 @cli.command()
-def audit(as_json: AsJson = False) -> None:
+def audit(
+    events: Annotated[
+        bool, typer.Option("--events", help="Also follow all topics, and plan every batch again.")
+    ] = False,
+    as_json: AsJson = False,
+) -> None:
     """Count everything again, row by row, in one snapshot. Reads only."""
-    result = _await(full_audit(_books(_settings()), system().clock))
+    settings = _settings()
+    books, clock = _books(settings), system().clock
+    auditing = _audit_history(settings, books) if events else full_audit(books, clock)
+    result = _await(auditing)
     if as_json:
-        _print_json(result.as_json())
+        _print_json({**result.as_json(), "invariants": result.by_invariant()})
     else:
         _print_audit(result)
     if result.violations:
@@ -777,13 +786,31 @@ def _print_proof(found: Proof) -> None:
     typer.echo(f"{'CONSISTENT' if found.consistent else 'NOT CONSISTENT'}  backend {found.backend}")
 
 
+async def _audit_history(settings: Settings, books: Books) -> AuditResult:
+    broker = worker_app.make_broker(settings)
+    dead = settings.dead_letters_topic
+    described = await broker.describe((dead,))
+    if dead not in described:
+        raise ConfigError(f"topic {dead} does not exist: run `parity topics`")
+    outputs = OutputTopics(
+        settings.events_topic, settings.transfer_events_topic, dead, described[dead].partitions
+    )
+    return await audit_history(books, broker, outputs, system().clock)
+
+
 def _print_audit(result: AuditResult) -> None:
+    rows = [
+        (name, it["sentence"], it["unchecked"] or it["checked"], it["violations"])
+        for name, it in result.by_invariant().items()
+    ]
+    _print_table(("", "invariant", "checked", "violations"), rows)
     for violation in result.violations:
-        typer.echo(f"{violation.name}: {violation.count:,}")
+        typer.echo(f"{violation.invariant} {violation.name}: {violation.count:,}")
         for example in violation.examples:
             typer.echo(f"  {example}")
     verdict = "NOT CONSISTENT" if result.violations else "CONSISTENT"
-    typer.echo(f"{verdict}  {result.rows:,} rows in {result.seconds:.1f} s")
+    seen = f"{result.rows:,} rows, {result.events:,} events in {result.seconds:.1f} s"
+    typer.echo(f"{verdict}  {seen}")
 
 
 def _mark(ok: bool) -> str:

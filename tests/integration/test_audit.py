@@ -23,6 +23,7 @@ from tests.support.books import (
 )
 from worker.adapters.postgres.books import Books
 from worker.audit import Auditor, Proof, full_audit
+from worker.audit.invariants import INVARIANT_OF, INVARIANTS
 from worker.audit.proof import prove
 from worker.domain.commands import Outcome
 from worker.errors import ConfigError, StoreError
@@ -231,7 +232,7 @@ transfer_postings: UPDATE transfers SET reason = '' WHERE reason <> ''
 
 order_unfit: UPDATE orders SET price = 100 WHERE order_id = 'stays'
 
-order_unfit: UPDATE orders SET lane = 1 WHERE order_id = 'stays'
+order_astray: UPDATE orders SET lane = 1 WHERE order_id = 'stays'
 
 settled_order_open: UPDATE orders SET leaves = 1, status = 1 WHERE order_id = 'stays'
        AND market IN (SELECT market FROM markets WHERE status = 4)
@@ -284,6 +285,55 @@ journal_epochs: UPDATE lanes SET epoch = 0 WHERE lane = 0
 
 journal_stray: UPDATE batches SET batch_id = gen_random_uuid() WHERE lane = 0 AND batch_no = 2
 
+trade_unfit: UPDATE trades SET price = 100
+
+trade_unfit: ALTER TABLE trades DROP CONSTRAINT trades_parties;
+    UPDATE trades SET buyer = seller
+
+cash_differs: UPDATE transfers SET amount = amount + 1 WHERE deposit
+
+cash_differs: UPDATE pockets SET balance = balance + 1 WHERE lane = -1
+
+balances_differ: CREATE OR REPLACE VIEW balances AS
+    SELECT account, sum(balance)::bigint - 1 AS balance FROM pockets GROUP BY account
+
+pocket_ownerless: DELETE FROM accounts WHERE account_id = 'a'
+
+key_differs: UPDATE accounts SET account_id = 'e' WHERE account_id = 'a'
+
+key_differs: UPDATE markets SET market_id = market_id || 'x' WHERE status = 1
+
+key_differs: UPDATE orders SET order_id = order_id || 'x'
+
+key_differs: UPDATE transfers SET transfer_id = transfer_id || 'x'
+
+market_astray: UPDATE markets SET lane = 1 WHERE status = 1
+
+market_astray: UPDATE markets SET stream = 'transfers-1' WHERE status = 1
+
+unsettled: ALTER TABLE markets DROP CONSTRAINT markets_outcome;
+    UPDATE markets SET status = 3 WHERE status = 1
+
+row_unfounded: UPDATE trades SET seq = 1000
+
+row_unfounded: UPDATE orders SET seq = 0
+
+row_unfounded: UPDATE transfers SET seq = -1
+
+row_unfounded: UPDATE ledger SET cause = gen_random_uuid() WHERE kind = 2
+
+row_unfounded: DELETE FROM batches WHERE lane = 0
+
+book_crossed: UPDATE orders SET side = 2, price = 20, leaves = 2, status = 1
+     WHERE order_id = 'gone' AND market IN (SELECT market FROM markets WHERE status = 1)
+
+positions_unbalanced: UPDATE positions SET quantity = quantity + 1 WHERE quantity > 0
+
+settled_owes: ALTER TABLE markets DROP CONSTRAINT markets_settled;
+    UPDATE markets SET open_interest = 1, escrow = payout WHERE status = 4
+
+published_ahead: UPDATE lanes SET published_batch_no = batch_no WHERE lane = 0
+
 lane_totals: UPDATE lanes SET trades = trades + 1 WHERE lane = 0
 
 lane_totals: UPDATE lanes SET cash_in = cash_in + 1 WHERE lane = 2
@@ -304,6 +354,20 @@ async def test_the_audit_finds(url: str, name: str, statements: str) -> None:
     found = {violation.name: violation for violation in result.violations}
     assert name in found
     assert found[name].count >= len(found[name].examples) > 0
+    assert found[name].invariant == INVARIANT_OF[name]
+
+
+def test_every_rule_of_the_tables_has_its_fault() -> None:
+    rules = {rule for invariant in INVARIANTS.values() for rule in invariant.rows}
+    assert {name for name, _ in faults(SEEN_BY_THE_AUDIT)} == rules
+
+
+async def test_an_audit_says_how_often_it_looked(url: str) -> None:
+    result = await full_audit(books(url), time.monotonic)
+
+    unlooked = {name for name, times in result.checked.items() if not times}
+    assert unlooked == {name for name, invariant in INVARIANTS.items() if not invariant.rows}
+    assert result.checked["I3"] >= 8
 
 
 async def test_a_failed_audit_spoils_the_proof_until_the_next(url: str) -> None:

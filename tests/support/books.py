@@ -111,6 +111,8 @@ class Desk:
     state: LaneState
     limits: Limits = field(default_factory=lambda: Limits(2_500))
     published_batch_no: int = 0
+    log: list[Received] = field(default_factory=list)
+    """All commands that it was to run."""
 
     @classmethod
     async def open(cls, store: Store, home: Home, owner: str = "desk") -> Self:
@@ -140,6 +142,7 @@ class Desk:
         """Commit until every command is answered and no sweep is left."""
         first = self.state.next_offset
         left = [received(Offset(first + n), command) for n, command in enumerate(commands)]
+        self.log += left
         done = []
         while left or self.state.sweep is not None:
             batch = await self.carry_out(Answer(left), facts)

@@ -7,8 +7,8 @@ auditor.py   both for one database, and the memory of the last full audit
 """
 
 from worker.audit.auditor import Auditor
+from worker.audit.invariants import Violation
 from worker.audit.proof import LastAudit, Proof
-from worker.audit.recount import Violation
 from worker.audit.walk import AuditResult, full_audit
 
 __all__ = ["AuditResult", "Auditor", "LastAudit", "Proof", "Violation", "full_audit"]

@@ -1,123 +1,139 @@
 """The full audit: every row of the database, in bounded pages, in one snapshot, to the recount."""
 
 from collections import defaultdict
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Final
 from uuid import UUID
 
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.books import Books, Rows, Snapshot
-from worker.audit.recount import JournalRow, LaneTotals, MarketRow, Posting, Recount, Violation
+from worker.audit.invariants import INVARIANTS, Findings, Violation
+from worker.audit.recount import Beside, Key, Posting, Recount, Step, causes
+from worker.audit.tables import Tables
 from worker.ports import Monotonic
 
 PAGE_ROWS: Final = 5_000
 POSTINGS_EACH_MAX: Final = 8
 """Postings read of one trade or transfer: two, and room to find what does not belong there."""
 
+_PAGED: Final[Mapping[str, str]] = {
+    "accounts": statements.AUDIT_ACCOUNTS,
+    "markets": statements.AUDIT_MARKETS,
+    "ledger": statements.AUDIT_LEDGER,
+    "pockets": statements.AUDIT_POCKETS,
+    "trades": statements.AUDIT_TRADES,
+    "transfers": statements.AUDIT_TRANSFERS,
+    "orders": statements.AUDIT_ORDERS,
+    "positions": statements.AUDIT_POSITIONS,
+    "payouts": statements.AUDIT_PAYOUTS,
+    "batch_keys": statements.AUDIT_BATCH_KEYS,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """What a full audit found in how many rows."""
+    """What an audit found in how many rows and events; ``checked`` counts by invariant."""
 
     rows: int
     seconds: float
     violations: tuple[Violation, ...]
+    events: int = 0
+    checked: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> Mapping[str, object]:
         """Return it as `parity audit --json` prints it."""
         return {
             "consistent": not self.violations,
             "rows": self.rows,
+            "events": self.events,
             "seconds": round(self.seconds, 3),
             "violations": [
-                {"name": v.name, "count": v.count, "examples": list(v.examples)}
+                {
+                    "invariant": v.invariant,
+                    "name": v.name,
+                    "count": v.count,
+                    "examples": list(v.examples),
+                }
                 for v in self.violations
             ],
+        }
+
+    def by_invariant(self) -> Mapping[str, Mapping[str, object]]:
+        """Return each invariant with how often it was checked and did not hold."""
+        return {
+            name: {
+                "sentence": invariant.sentence,
+                "checked": self.checked.get(name, 0),
+                "violations": sum(v.count for v in self.violations if v.invariant == name),
+                "unchecked": invariant.unchecked or None,
+            }
+            for name, invariant in INVARIANTS.items()
         }
 
 
 async def full_audit(books: Books, clock: Monotonic, *, page_rows: int = PAGE_ROWS) -> AuditResult:
     """Walk everything. Raises StoreError, and ConfigError when there are no tables."""
-    began_s = clock()
+    began_s, findings = clock(), Findings()
     async with books.snapshot(paged=True) as snapshot:
-        walk = _Walk(snapshot, page_rows)
-        recount = await walk.everything()
+        rows = await walk(snapshot, findings, page_rows=page_rows)
+    return result(findings, rows=rows, seconds=clock() - began_s)
+
+
+def result(findings: Findings, *, rows: int, seconds: float, events: int = 0) -> AuditResult:
+    """Return what an audit found."""
     return AuditResult(
-        rows=walk.rows, seconds=clock() - began_s, violations=recount.findings.violations()
+        rows=rows,
+        seconds=seconds,
+        violations=findings.violations(),
+        events=events,
+        checked=findings.checked(),
     )
 
 
-class _Walk:
-    def __init__(self, snapshot: Snapshot, page_rows: int) -> None:
-        self._snapshot, self._page_rows = snapshot, page_rows
-        self.rows = 0
+async def walk(
+    snapshot: Snapshot,
+    findings: Findings,
+    tables: Tables | None = None,
+    *,
+    page_rows: int = PAGE_ROWS,
+) -> int:
+    """Carry every row to a recount, and to ``tables`` if given; return how many there were."""
+    recount, count = Recount(findings), 0
+    for step in recount.steps():
+        async for page in _pages(snapshot, step.table, recount, page_rows):
+            step.take(page, await _beside(snapshot, step, page))
+            if tables is not None:
+                tables.take(step.table, page)
+            if step.table not in {"lanes", "balances"}:
+                count += len(page)
+    return count
 
-    async def everything(self) -> Recount:
-        lanes = {row[0]: LaneTotals(*row[1:]) for row in await self._snapshot.lanes()}
-        markets: dict[UUID, MarketRow] = {}
-        async for page in self._pages(statements.AUDIT_MARKETS):
-            markets.update((row[0], MarketRow(*row[1:])) for row in page)
-        recount = Recount(lanes, markets)
-        await self._ledger(recount)
-        await self._each(statements.AUDIT_POCKETS, recount.pockets)
-        recount.without_pocket()
-        await self._each_with_postings(statements.AUDIT_TRADES, recount.trades)
-        await self._each_with_postings(statements.AUDIT_TRANSFERS, recount.transfers)
-        recount.unfounded()
-        await self._each(statements.AUDIT_ORDERS, recount.orders)
-        recount.unfilled()
-        await self._each(statements.AUDIT_POSITIONS, recount.positions)
-        recount.without_position()
-        await self._each(statements.AUDIT_PAYOUTS, recount.payouts)
-        recount.without_payout()
-        recount.market_rows()
-        await self._each(statements.AUDIT_BATCH_KEYS, recount.batch_keys)
-        for lane in lanes:
-            await self._journal(recount, lane)
-        recount.lane_rows()
-        return recount
 
-    async def _pages(self, statement: str) -> AsyncIterator[Rows]:
-        async for page in self._snapshot.pages(statement, self._page_rows):
-            self.rows += len(page)
+async def _pages(
+    snapshot: Snapshot, table: str, recount: Recount, page_rows: int
+) -> AsyncIterator[Rows]:
+    if table in _PAGED:
+        async for page in snapshot.pages(_PAGED[table], page_rows):
             yield page
+    elif table == "lanes":
+        yield await snapshot.lanes()
+    elif table == "balances":
+        yield await snapshot.balances()
+    else:
+        for lane, row in recount.lanes.items():
+            for first in range(1, row.batch_no + 1, page_rows):
+                yield await snapshot.batches(lane, first, min(first + page_rows - 1, row.batch_no))
 
-    async def _each(self, statement: str, take: Callable[[Rows], None]) -> None:
-        async for page in self._pages(statement):
-            take(page)
 
-    async def _ledger(self, recount: Recount) -> None:
-        """Hand on whole causes: what a page ends with waits for the next one."""
-        held: list[Any] = []
-        async for page in self._pages(statements.AUDIT_LEDGER):
-            rows = [*held, *page]
-            begins = len(rows) - 1
-            while begins and rows[begins - 1][0] == rows[-1][0]:
-                begins -= 1
-            recount.ledger(rows[:begins])
-            held = rows[begins:]
-        recount.ledger(held)
-
-    async def _each_with_postings(
-        self, statement: str, take: Callable[[Rows, Mapping[UUID, Sequence[Posting]]], None]
-    ) -> None:
-        async for page in self._pages(statement):
-            causes = [row[0] for row in page]
-            most = len(causes) * POSTINGS_EACH_MAX
-            postings: defaultdict[UUID, list[Posting]] = defaultdict(list)
-            for cause, account, lane, _, kind, amount in await self._snapshot.postings(
-                causes, most
-            ):
-                postings[cause].append((account, lane, kind, amount))
-            take(page, postings)
-
-    async def _journal(self, recount: Recount, lane: int) -> None:
-        last = JournalRow(0, 0, 0, 0, 0, 0)
-        batch_no = recount.lanes[lane].batch_no
-        for first in range(1, batch_no + 1, self._page_rows):
-            until = min(first + self._page_rows - 1, batch_no)
-            rows = await self._snapshot.batches(lane, first, until)
-            self.rows += len(rows)
-            last = recount.journal(lane, rows, last)
-        recount.journal_end(lane, last)
+async def _beside(snapshot: Snapshot, step: Step, page: Rows) -> Beside:
+    if not step.beside:
+        return {}
+    asked = [UUID(str(cause)) for cause in causes(step, page)]
+    if step.beside == "batches":
+        return {row[0]: () for row in await snapshot.causes(asked)}
+    found: defaultdict[Key, list[Posting]] = defaultdict(list)
+    postings = await snapshot.postings(asked, len(asked) * POSTINGS_EACH_MAX)
+    for cause, account, lane, _, kind, amount in postings:
+        found[cause].append((account, lane, kind, amount))
+    return found

@@ -38,6 +38,7 @@ Rows = Sequence[Any]
 """Rows with their columns in the statement's order."""
 
 _FIRST_KEYS: Final[Mapping[str, tuple[UUID | int, ...]]] = {
+    statements.AUDIT_ACCOUNTS: (_NO_KEY,),
     statements.AUDIT_MARKETS: (_NO_KEY,),
     statements.AUDIT_LEDGER: (_NO_KEY, _NO_KEY, _NO_LANE, _NO_KEY),
     statements.AUDIT_POCKETS: (_NO_KEY, _NO_LANE),
@@ -92,10 +93,22 @@ class Snapshot:
         """Return the ledger's rows of ``causes``."""
         return await self._connection.fetch(statements.AUDIT_POSTINGS, causes, rows_max)
 
-    async def batches(self, lane: int, first: int, last: int) -> Rows:
-        """Return the lane's journal rows ``first`` to ``last``, those that exist, in order."""
+    async def causes(self, causes: Sequence[UUID]) -> Rows:
+        """Return those of ``causes`` that are batches."""
+        return await self._connection.fetch(statements.AUDIT_CAUSES, causes, len(causes))
+
+    async def balances(self) -> Rows:
+        """Return the one sum of what accounts are told to have."""
+        return await self._connection.fetch(statements.AUDIT_BALANCES)
+
+    async def batches(self, lane: int, first: int, last: int, *, whole: bool = False) -> Rows:
+        """Return the lane's journal rows ``first`` to ``last``, those that exist, in order.
+
+        ``whole``: with what is long, by the columns of ``read_batches.sql``.
+        """
+        statement = statements.READ_BATCHES if whole else statements.AUDIT_BATCHES
         keys = [ids.batch_key(Lane(lane), number) for number in range(first, last + 1)]
-        return await self._connection.fetch(statements.AUDIT_BATCHES, keys, len(keys))
+        return await self._connection.fetch(statement, keys, len(keys))
 
 
 class Books:

@@ -1,0 +1,3 @@
+-- What all accounts together are told to have.
+SELECT coalesce(sum(balance), 0)::bigint AS balance
+  FROM balances

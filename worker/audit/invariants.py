@@ -1,0 +1,209 @@
+"""The invariants of the exchange, and what to say when one does not hold.
+
+Each is looked for by one or more rules; a rule has a name, and whatever breaks it is told with the
+id of its invariant, what was found and where.
+"""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+EXAMPLES_MAX: Final = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Invariant:
+    """What must hold. ``rows`` and ``history``: the rules that look at tables, and at topics."""
+
+    sentence: str
+    rows: tuple[str, ...] = ()
+    history: tuple[str, ...] = ()
+    unchecked: str = ""
+    """Why no rule looks for it."""
+
+
+INVARIANTS: Final[Mapping[str, Invariant]] = {
+    "I1": Invariant(
+        "cash is conserved: whatever one account gets another gives",
+        ("ledger_unbalanced", "cash_differs", "lane_totals"),
+        ("fill_postings",),
+    ),
+    "I2": Invariant(
+        "what an account is told to have is its pockets, and what a resolved market owes it",
+        ("balances_differ",),
+    ),
+    "I3": Invariant(
+        "every pocket is the sum of its ledger rows",
+        ("pocket_differs",),
+    ),
+    "I4": Invariant(
+        "nothing is negative, and every number is within its range",
+        ("pocket_negative", "order_unfit", "trade_unfit"),
+        ("cash_negative", "range"),
+    ),
+    "I5": Invariant(
+        "of every order: quantity = filled + cancelled + open",
+        ("order_leaves", "order_fills"),
+        ("leaves",),
+    ),
+    "I6": Invariant(
+        "an id is taken once, and a repeat is told the first answer",
+        ("key_differs",),
+        ("id_twice", "first_answer"),
+    ),
+    "I7": Invariant(
+        "price-time priority: no fill passes a better or older maker, each at the maker's price",
+        (),
+        ("passed_over", "fill_price"),
+    ),
+    "I8": Invariant(
+        "a market lives in its home partition only, and so do an account's transfers",
+        ("market_astray", "order_astray"),
+        ("event_astray",),
+    ),
+    "I9": Invariant(
+        "batches tile the input: every record below the cursor is answered, and no other",
+        ("journal_gap", "journal_offsets", "journal_seqs", "journal_stray"),
+        ("unanswered", "answer_to_nothing"),
+    ),
+    "I10": Invariant(
+        "every record has one answer, which fits it, and then what follows from it",
+        (),
+        ("answer_twice", "answer_unfit", "index_gap", "refusal_unfit"),
+    ),
+    "I11": Invariant(
+        "nothing is published before it is committed",
+        ("published_ahead",),
+        ("event_ahead",),
+    ),
+    "I12": Invariant(
+        "first occurrences have no gap, a repeat has the same bytes, all are the journal's",
+        (),
+        (
+            "repeat_altered",
+            "seq_gap",
+            "market_gap",
+            "not_an_event",
+            "time_falls",
+            "journal_differs",
+            "dead_letters",
+        ),
+    ),
+    "I13": Invariant(
+        "the events alone give every row of the tables",
+        (),
+        (
+            "balances_told",
+            "positions_told",
+            "orders_told",
+            "trades_told",
+            "transfers_told",
+            "markets_told",
+            "payouts_told",
+        ),
+    ),
+    "I14": Invariant(
+        "the history has one hash",
+        unchecked="waits for the hash chain",
+    ),
+    "I15": Invariant(
+        "one owner at a time: the epoch never falls",
+        ("journal_epochs",),
+    ),
+    "I16": Invariant(
+        "positions are what was traded, and of each market they sum to zero",
+        ("position_differs", "positions_unbalanced"),
+    ),
+    "I17": Invariant(
+        "the escrow of a market pays every open contract, exactly",
+        ("escrow_differs", "escrow_not_covering", "open_interest"),
+        ("collateral",),
+    ),
+    "I18": Invariant(
+        "at rest no book is crossed",
+        ("book_crossed",),
+        ("crossed",),
+    ),
+    "I19": Invariant(
+        "what is settled has no open order, every winner paid once, no escrow; what is resolved"
+        " is on its way there",
+        ("settled_order_open", "settled_owes", "winner_unpaid", "payout_wrong", "unsettled"),
+        ("after_the_end", "payout_unfit", "settled_unfit"),
+    ),
+    "I20": Invariant(
+        "nothing without a cause: every row and event follows from recorded inputs and facts",
+        (
+            "market_missing",
+            "trade_postings",
+            "transfer_postings",
+            "payout_postings",
+            "posting_unfounded",
+            "pocket_ownerless",
+            "row_unfounded",
+        ),
+        ("event_unfounded", "replay_differs"),
+    ),
+}
+
+INVARIANT_OF: Final[Mapping[str, str]] = {
+    rule: name
+    for name, invariant in INVARIANTS.items()
+    for rule in (*invariant.rows, *invariant.history)
+}
+"""The id of the invariant that a rule looks for."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Violation:
+    """A rule that does not hold: of which invariant, how often, and where, for instance."""
+
+    invariant: str
+    name: str
+    count: int
+    examples: tuple[str, ...]
+
+    def line(self) -> str:
+        """Return it on one line."""
+        return f"{self.invariant} {self.name} {self.count}x: {self.examples[0]}"
+
+
+class Findings:
+    """What was looked at, and what did not hold, by rule, in the order of first appearance."""
+
+    def __init__(self) -> None:
+        self._checked: Counter[str] = Counter()
+        self._counts: Counter[str] = Counter()
+        self._examples: dict[str, list[str]] = {}
+
+    def require(self, holds: object, rule: str, text: str, *of: object) -> None:
+        """Note a violation of ``rule`` unless it holds; ``text`` is formatted only then."""
+        self._checked[rule] += 1
+        if not holds:
+            self._counts[rule] += 1
+            examples = self._examples.setdefault(rule, [])
+            if len(examples) < EXAMPLES_MAX:
+                examples.append(text.format(*of))
+
+    def count(self, *rules: str) -> int:
+        """Return how often ``rules`` did not hold."""
+        return sum(self._counts[rule] for rule in rules)
+
+    def violations(self) -> tuple[Violation, ...]:
+        """Return what was noted."""
+        return tuple(
+            Violation(
+                invariant=INVARIANT_OF[rule],
+                name=rule,
+                count=self._counts[rule],
+                examples=tuple(examples),
+            )
+            for rule, examples in self._examples.items()
+        )
+
+    def checked(self) -> Mapping[str, int]:
+        """Return how often something was held against each invariant."""
+        found = dict.fromkeys(INVARIANTS, 0)
+        for rule, times in self._checked.items():
+            found[INVARIANT_OF[rule]] += times
+        return found

@@ -1,0 +1,121 @@
+"""The tables as far as events tell them, by the names that clients know. Pure."""
+
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from typing import Any, Final
+
+from worker.audit.invariants import Findings
+from worker.audit.recount import BUY, NO, YES, Key, MarketRow, Rows
+from worker.domain.state import OrderStatus
+
+Told = Mapping[str, Mapping[Any, Any]]
+"""Rows by table and name: balances, positions, orders, trades, transfers, markets, payouts."""
+SHOWN_MAX: Final = 3
+_TIMES_IN_FORCE: Final = {1: "GTC", 2: "IOC"}
+_OUTCOMES: Final = {0: "", YES: "YES", NO: "NO"}
+
+
+class Tables:
+    """Collects what a recount is given. Holds every row: for histories that fit into memory."""
+
+    def __init__(self) -> None:
+        self._rows: defaultdict[str, list[Any]] = defaultdict(list)
+
+    @classmethod
+    def of(cls, tables: Mapping[str, Rows]) -> "Tables":
+        """Return those of tables that are at hand."""
+        made = cls()
+        for table, rows in tables.items():
+            made.take(table, rows)
+        return made
+
+    def take(self, table: str, rows: Rows) -> None:
+        """Note a page of a table."""
+        if table in _KEPT:
+            self._rows[table].extend(rows)
+
+    def told(self) -> Told:
+        """Return the rows by name. Call after the last page."""
+        names = _Names(self._rows["accounts"])
+        markets = {row[0]: MarketRow(*row[1:]) for row in self._rows["markets"]}
+        titles = _Names((key, row.market_id) for key, row in markets.items())
+        balances: Counter[str] = Counter()
+        for account, _, balance in self._rows["pockets"]:
+            balances[names[account]] += balance
+        return {
+            "balances": +balances,
+            "positions": {(titles[m], names[a]): q for m, a, q, _ in self._rows["positions"]},
+            "orders": dict(_order(row, titles, names) for row in self._rows["orders"]),
+            "trades": {
+                str(trade): (titles[m], names[buyer], names[seller], price, quantity, seq)
+                for trade, m, buyer, seller, price, quantity, seq in self._rows["trades"]
+            },
+            "transfers": dict(_transfer(row, names) for row in self._rows["transfers"]),
+            "markets": {row.market_id: _market(row) for row in markets.values()},
+            "payouts": {
+                (titles[market], names[account]): (quantity, amount)
+                for market, account, _, quantity, amount, _ in self._rows["payouts"]
+            },
+        }
+
+    def halted(self) -> frozenset[str]:
+        """Return the markets that a bug has halted."""
+        rows = (MarketRow(*row[1:]) for row in self._rows["markets"])
+        return frozenset(row.market_id for row in rows if row.status == _HALTED)
+
+
+class _Names(dict[Key, str]):
+    """Names by key; what has none goes by its key."""
+
+    def __missing__(self, key: Key) -> str:
+        return str(key)
+
+
+_HALTED: Final = 2
+_KEPT: Final = frozenset(
+    {"accounts", "markets", "pockets", "positions", "orders", "trades", "transfers", "payouts"}
+)
+
+
+def compare(stored: Told, told: Told, findings: Findings) -> None:
+    """Every row must be what the events tell, and the events must tell every row."""
+    for table, rows in stored.items():
+        others = told[table]
+        differing = rows.items() ^ others.items() if rows != others else ()
+        keys = sorted({key for key, _ in differing})
+        shown = [(key, rows.get(key), others.get(key)) for key in keys[:SHOWN_MAX]]
+        findings.require(not keys, f"{table}_told", "name, stored, told: {}", shown)
+
+
+def _order(
+    row: Any,  # noqa: ANN401 - a row
+    markets: Mapping[Key, str],
+    names: Mapping[Key, str],
+) -> tuple[object, object]:
+    _, market, account, _, order_id, side, price, quantity, time_in_force, *others = row
+    leaves, status, seq, reason = others
+    name = (markets[market], names[account], order_id)
+    if status == OrderStatus.REJECTED:
+        # What it asked for is told by its command alone.
+        return name, (int(status), seq, reason)
+    asked = ("BUY" if side == BUY else "SELL", price, quantity, _TIMES_IN_FORCE[time_in_force])
+    return name, (int(status), seq, *asked, leaves)
+
+
+def _transfer(row: Any, names: Mapping[Key, str]) -> tuple[object, object]:  # noqa: ANN401
+    _, account, transfer_id, _, deposit, amount, seq, reason = row
+    done = "DEPOSITED" if deposit else "WITHDRAWN"
+    kind = "TRANSFER_REJECTED" if reason else done
+    return (names[account], transfer_id), (kind, amount, seq, reason)
+
+
+def _market(row: MarketRow) -> object:
+    return (
+        row.payout,
+        _OUTCOMES[row.outcome],
+        row.status == 4,  # noqa: PLR2004
+        row.escrow,
+        row.market_seq,
+        row.opened_seq,
+        row.resolved_seq,
+    )
