@@ -795,7 +795,7 @@ async def _audit_history(settings: Settings, books: Books) -> AuditResult:
     outputs = OutputTopics(
         settings.events_topic, settings.transfer_events_topic, dead, described[dead].partitions
     )
-    return await audit_history(books, broker, outputs, system().clock)
+    return (await audit_history(books, broker, outputs, system().clock)).result
 
 
 def _print_audit(result: AuditResult) -> None:

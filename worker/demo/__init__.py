@@ -1,8 +1,8 @@
 """The demo: the whole exchange on this machine, a killed worker, and the proof.
 
 stage.py   where it plays: database, topics, settings     play.py    what happens
-gather.py  reads topics, journal and books afterwards     proof.py   compares them, pure
-show.py    lines, bars, the table                         options.py what may be asked for
+proof.py   what its history and books must show, pure     show.py    lines, bars, the table
+options.py what may be asked for
 """
 
 import asyncio
@@ -14,8 +14,7 @@ from importlib.metadata import version
 
 from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.evidence import Evidence
-from worker.audit import full_audit
-from worker.demo.gather import gather
+from worker.audit.gather import OutputTopics, audit_history
 from worker.demo.options import Options
 from worker.demo.play import Play
 from worker.demo.proof import Line, Run, prove
@@ -87,10 +86,12 @@ async def _play(stage: Stage, options: Options, crew: Crew, show: Show) -> Seque
             owners=frozenset(play.owners),
             killing=play.killing,
         )
-        lanes = await gather(stage, evidence)
         sums = await evidence.sums(stage.streams[0])
-        audit = await full_audit(Books(url, timeout_s=TIMEOUT_S), SYSTEM.clock)
-        return prove(lanes, sums, audit, run_)
+        books = Books(url, timeout_s=TIMEOUT_S)
+        dead = stage.settings.dead_letters_topic
+        outputs = OutputTopics(*stage.outputs, dead, stage.partitions)
+        audit = await audit_history(books, stage.broker, outputs, SYSTEM.clock, stage.streams)
+        return prove(audit, sums, run_)
 
 
 def _exit_code(error: Exception) -> int:
