@@ -243,12 +243,21 @@ def test_from_the_first_command_to_the_proof(shell: Shell, tmp_path: Path) -> No
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
 
-    proof, audit = shell.parity("proof", "--json"), shell.parity("audit", "--json")
+    proof, audit = shell.parity("proof", "--json"), shell.parity("audit", "--events", "--json")
     assert (proof.code, proof.json["consistent"], audit.code) == (0, True, 0)
     assert set(served) == set(proof.json)
     assert set(proof.json) >= PROOF_FIELDS
     assert audit.json["violations"] == []
     assert "CONSISTENT" in shell.parity("proof").out
+    assert audit.json["events"] == proof.json["events"]
+    looked = {name for name, found in audit.json["invariants"].items() if found["checked"]}
+    assert looked >= {"I9", "I10", "I11", "I12", "I13", "I20"}
+
+
+def test_an_audit_of_events_needs_the_whole_topics(shell: Shell) -> None:
+    assert shell.parity("migrate").code == 0
+    missing = shell.parity("audit", "--events")
+    assert (missing.code, "does not exist" in missing.err) == (2, True)
 
 
 def _publish(shell: Shell) -> None:

@@ -143,7 +143,7 @@ class _Tapes:
     ) -> None:
         self._reader, self._awaited, self._clock = reader, awaited, clock
         self._tapes: dict[TopicPartition, list[Record]] = {at: [] for at in awaited}
-        self._seqs: Counter[TopicPartition] = Counter()
+        self._reached: Counter[TopicPartition] = Counter()
 
     async def read(self) -> Tapes:
         """Read until all is there that is committed. Raises BrokerError, ConfigError."""
@@ -156,7 +156,9 @@ class _Tapes:
             arrived = await self._reader.poll(POLL_S)
             for at, records in arrived.items():
                 self._tapes[at].extend(records)
-                self._seqs[at] = max(self._seqs[at], *map(seq_of, records), len(self._tapes[at]))
+                # Only events have a seq: a repeat of one must not stand for what is missing.
+                last = max(map(seq_of, records)) or len(self._tapes[at])
+                self._reached[at] = max(self._reached[at], last)
             if arrived:
                 deadline_s = self._clock() + READ_DEADLINE_S
             elif self._clock() > deadline_s:
@@ -168,7 +170,8 @@ class _Tapes:
         return [
             at
             for at, tape in self._tapes.items()
-            if self._seqs[at] < self._awaited[at] or (tape[-1].offset + 1 if tape else 0) < ends[at]
+            if self._reached[at] < self._awaited[at]
+            or (tape[-1].offset + 1 if tape else 0) < ends[at]
         ]
 
 

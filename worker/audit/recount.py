@@ -306,13 +306,13 @@ class Recount:
     def _pockets(self, rows: Rows, _: Beside) -> None:
         """Each pocket must be the sum of its postings, and somebody's."""
         for account, lane, balance in rows:
-            owned = account in self._accounts
-            self._require(owned, "pocket_ownerless", "account {} lane {}", account, lane)
             posted = self._balances.pop((account, lane), 0)
             of = (account, lane, balance, posted)
             text = "account {} lane {}: balance {}, postings {}"
             self._require(posted == balance, "pocket_differs", text, *of)
             self._require(balance >= 0, "pocket_negative", text, *of)
+            owned = account in self._accounts
+            self._require(owned, "pocket_ownerless", "account {} lane {}", account, lane)
             self._cash += balance
             self._owed += balance
 
