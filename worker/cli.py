@@ -800,7 +800,7 @@ async def _audit_history(settings: Settings, books: Books) -> AuditResult:
 
 def _print_audit(result: AuditResult) -> None:
     rows = [
-        (name, it["sentence"], it["unchecked"] or it["checked"], it["violations"])
+        (name, it["sentence"], it["unchecked"] or it["checked"] or "nothing", it["violations"])
         for name, it in result.by_invariant().items()
     ]
     _print_table(("", "invariant", "checked", "violations"), rows)

@@ -217,6 +217,7 @@ async def test_a_second_seek_goes_back(cluster: Cluster, parties: Parties) -> No
 
 
 @pytest.mark.parametrize("committed", [None, 3, 99], ids=["absent", "present", "stale"])
+@pytest.mark.shows("W12", "W13")
 async def test_nothing_arrives_before_the_first_seek_whatever_the_group_remembers(
     cluster: Cluster, parties: Parties, committed: int | None
 ) -> None:
@@ -492,6 +493,7 @@ async def test_closing_twice_is_once_and_a_closed_one_says_so(
 
 
 @pytest.mark.integration
+@pytest.mark.shows("W10", "F65")
 async def test_nothing_is_published_past_a_batch_that_was_refused(
     kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> None:
@@ -554,6 +556,7 @@ async def seconds(call: Awaitable[object], *, fails: bool) -> float:
 
 @pytest.mark.slow
 @pytest.mark.integration
+@pytest.mark.shows("F34")
 async def test_with_a_dead_broker_every_call_ends_by_its_deadline_and_all_comes_back(
     kafka_server: EmbeddedKafka, topic_prefix: str, outage: Outage
 ) -> None:

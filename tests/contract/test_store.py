@@ -185,6 +185,7 @@ async def test_a_lane_that_is_loaded_again_goes_on_as_if_nothing_had_been(
 # Committing.
 
 
+@pytest.mark.shows("W4")
 async def test_an_owner_of_an_earlier_epoch_is_refused_and_writes_nothing(
     database: Database,
 ) -> None:
@@ -196,6 +197,7 @@ async def test_an_owner_of_an_earlier_epoch_is_refused_and_writes_nothing(
     assert (standing.epoch, standing.plan_hash) == (desk.epoch + 1, None)
 
 
+@pytest.mark.shows("W2")
 async def test_a_statement_is_committed_once(database: Database) -> None:
     desk = await _traded(database)
     statement = await desk.prepared(cancel(MARKET, CAT, "bid"))
@@ -239,6 +241,7 @@ async def test_a_batch_that_needs_money_which_another_lane_took_is_refused(
     assert (await here.store.standing(LANE, statement.batch_no)).batch_no == here.state.batch_no
 
 
+@pytest.mark.shows("W19")
 async def test_an_order_id_that_is_taken_is_refused_by_the_orders_key(database: Database) -> None:
     desk = await _traded(database)
     statement = await desk.prepared(buy(MARKET, ANN, 1, 10, "bought"))
@@ -247,6 +250,7 @@ async def test_an_order_id_that_is_taken_is_refused_by_the_orders_key(database: 
     assert caught.value.constraint == "orders_pkey"
 
 
+@pytest.mark.shows("W19")
 async def test_a_transfer_id_that_is_taken_is_refused_by_the_transfers_key(
     database: Database,
 ) -> None:

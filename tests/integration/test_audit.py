@@ -324,6 +324,8 @@ row_unfounded: UPDATE ledger SET cause = gen_random_uuid() WHERE kind = 2
 
 row_unfounded: DELETE FROM batches WHERE lane = 0
 
+row_unfounded: UPDATE lanes SET resume = '{' WHERE lane = 0
+
 book_crossed: UPDATE orders SET side = 2, price = 20, leaves = 2, status = 1
      WHERE order_id = 'gone' AND market IN (SELECT market FROM markets WHERE status = 1)
 

@@ -104,6 +104,7 @@ async def test_tls_is_spoken_from_the_first_byte_and_verified(database_url: str)
 @pytest.mark.parametrize(
     ("certificate", "ca"), [("wrong.pem", True), ("right.pem", False), (None, True)]
 )
+@pytest.mark.shows("F29")
 async def test_a_wrong_certificate_or_none_is_refused(
     database_url: str, certificate: str | None, *, ca: bool
 ) -> None:

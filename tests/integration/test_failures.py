@@ -366,6 +366,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     assert await _value(system, "SELECT max(epoch) FROM lanes") > 2
 
 
+@pytest.mark.shows("F20")
 async def test_lanes_that_share_poor_accounts_all_go_on(
     wide_system: System, proxy: PgProxy
 ) -> None:

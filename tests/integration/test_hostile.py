@@ -49,6 +49,7 @@ async def system(
         yield system
 
 
+@pytest.mark.shows("W18", "F48", "F49", "F50", "F51", "F52", "F53", "F54", "F55", "F56", "F58")
 async def test_every_hostile_input_is_refused_by_its_code_and_the_next_order_fills(
     system: System,
 ) -> None:
@@ -65,6 +66,7 @@ async def test_every_hostile_input_is_refused_by_its_code_and_the_next_order_fil
     await _check_dead_letters(system, told)
 
 
+@pytest.mark.shows("F58")
 async def test_codes_that_need_a_history_come_too(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -359,6 +359,7 @@ async def test_a_bug_is_told_and_answered(site: Site) -> None:
     assert told == ["/metrics ZeroDivisionError"]
 
 
+@pytest.mark.shows("F23")
 async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
     kafka_server: EmbeddedKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

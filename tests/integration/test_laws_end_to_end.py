@@ -90,6 +90,7 @@ async def exchanges(
             await system.stop()
 
 
+@pytest.mark.shows("W2", "W6", "F4", "F14", "F15", "F16")
 async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchanges) -> None:
     calm, busy, dying = [await exchanges.another() for _ in range(3)]
     busy_proxy, dying_proxy = await exchanges.proxy(busy), await exchanges.proxy(dying)

@@ -150,6 +150,7 @@ async def test_a_connection_lost_while_idle_is_made_again(books: Books) -> None:
 
 
 @patient
+@pytest.mark.shows("W2", "F15")
 async def test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown(books: Books) -> None:
     desk = await _desk(books)
     statement = await _trade(desk)
@@ -163,6 +164,7 @@ async def test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown(books
     await _is_committed_next(desk, statement)
 
 
+@pytest.mark.shows("W2", "F16")
 async def test_a_commit_whose_answer_was_lost_is_found_by_its_plan(books: Books) -> None:
     desk = await _desk(books)
     statement = await _trade(desk)
@@ -179,6 +181,7 @@ async def test_a_commit_whose_answer_was_lost_is_found_by_its_plan(books: Books)
 
 
 @patient
+@pytest.mark.shows("W2", "F18")
 async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown(
     books: Books,
 ) -> None:
@@ -193,6 +196,7 @@ async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown
 
 
 @patient
+@pytest.mark.shows("W2")
 async def test_a_commit_that_is_cancelled_takes_its_connection_along(books: Books) -> None:
     desk = await _desk(books)
     statement = await _trade(desk)
@@ -208,6 +212,7 @@ async def test_a_commit_that_is_cancelled_takes_its_connection_along(books: Book
 
 
 @patient
+@pytest.mark.shows("W2", "F23")
 async def test_a_server_that_is_killed_loses_nothing_and_is_found_again() -> None:
     with EmbeddedPostgres.start() as server:
         async with opened(server.url) as books:
@@ -253,6 +258,7 @@ async def test_a_batch_that_cannot_be_read_is_poison_and_the_connection_stays(
     assert _connection(desk) is connection
 
 
+@pytest.mark.shows("F22")
 async def test_a_table_that_grows_a_column_stops_nobody(books: Books) -> None:
     desk = await _desk(books)
     for table in ("orders", "markets", "pockets", "lanes"):
@@ -275,6 +281,7 @@ async def test_a_lock_that_is_not_let_go_in_time_is_a_lost_race(books: Books) ->
 
 
 @patient
+@pytest.mark.shows("F20")
 async def test_of_two_lanes_that_draw_from_one_wallet_the_second_loses_a_race(books: Books) -> None:
     near = await _desk(books)
     far = await books.orders(1)
@@ -296,6 +303,7 @@ async def test_of_two_lanes_that_draw_from_one_wallet_the_second_loses_a_race(bo
 
 
 @patient
+@pytest.mark.shows("F21")
 async def test_two_lanes_that_wait_for_each_other_are_parted(books: Books) -> None:
     """Pockets are locked in one order by all; a deadlock needs a row out of that order."""
     desk = await _desk(books)

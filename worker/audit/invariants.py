@@ -126,8 +126,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("crossed",),
     ),
     "I19": Invariant(
-        "what is settled has no open order, every winner paid once, no escrow; what is resolved"
-        " is on its way there",
+        "what is settled has no open order, its winners paid once, no escrow; the rest is on its way",
         ("settled_order_open", "settled_owes", "winner_unpaid", "payout_wrong", "unsettled"),
         ("after_the_end", "payout_unfit", "settled_unfit"),
     ),

@@ -249,7 +249,11 @@ class Recount:
         for values in rows:
             row = LaneRow(*values)
             self.lanes[row.lane] = row
-            sweep, settlements = resume_text.decode(row.resume)
+            try:
+                sweep, settlements = resume_text.decode(row.resume)
+            except (ValueError, KeyError, TypeError) as error:
+                self._require(False, "row_unfounded", "lane {}: resume {!r}", row.lane, error)
+                continue
             if sweep is not None:
                 self._swept.add(sweep.order.key)
             self._settling |= {(row.lane, s.market_id) for s in settlements}
