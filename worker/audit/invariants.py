@@ -126,7 +126,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("crossed",),
     ),
     "I19": Invariant(
-        "what is settled has no open order, its winners paid once, no escrow; the rest is on its way",
+        "what is resolved is being settled, and then owes nobody and has no open order",
         ("settled_order_open", "settled_owes", "winner_unpaid", "payout_wrong", "unsettled"),
         ("after_the_end", "payout_unfit", "settled_unfit"),
     ),

@@ -104,9 +104,9 @@ class Snapshot:
     async def batches(self, lane: int, first: int, last: int, *, whole: bool = False) -> Rows:
         """Return the lane's journal rows ``first`` to ``last``, those that exist, in order.
 
-        ``whole``: with what is long, by the columns of ``read_batches.sql``.
+        ``whole``: with what is long, by the columns of ``audit_history.sql``.
         """
-        statement = statements.READ_BATCHES if whole else statements.AUDIT_BATCHES
+        statement = statements.AUDIT_HISTORY if whole else statements.AUDIT_BATCHES
         keys = [ids.batch_key(Lane(lane), number) for number in range(first, last + 1)]
         return await self._connection.fetch(statement, keys, len(keys))
 

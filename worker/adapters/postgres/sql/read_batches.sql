@@ -1,5 +1,5 @@
--- Batches of a lane as they were written. $1 batch ids, $2 row limit
-SELECT batch_no, first_offset, next_offset, first_seq, last_seq, epoch, owner, plan_hash, facts, events
+-- Batches of a lane as they were written, facts left out. $1 batch ids, $2 row limit
+SELECT batch_no, first_offset, next_offset, first_seq, last_seq, owner, events
   FROM batches
  WHERE batch_id = ANY ($1::text[]::uuid[])
  ORDER BY batch_no
