@@ -39,6 +39,9 @@ async def gather(
     """Read the database in one snapshot, beside what was read of the topics."""
     findings, tables = Findings(), Tables()
     async with database.transaction(isolation="repeatable_read", readonly=True):
+        for method in ("seqscan", "sort", "hashjoin"):
+            # A page is few rows looked up by key.
+            await database.execute(f"SET LOCAL enable_{method} = off")
         snapshot = Snapshot(database, is_dsql=False)
         await walk(snapshot, findings, tables)
         stored = await lanes_of(snapshot)
