@@ -8,6 +8,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
+from aiokafka import TopicPartition as KafkaPartition
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from tests.conftest import PostgresServer, execute
 from tests.support.books import (
@@ -21,12 +23,18 @@ from tests.support.books import (
     sell,
     withdraw,
 )
+from tests.support.invariants import seq_of, value_of
+from tests.support.system import Sent, System
 from worker.adapters.postgres.books import Books
-from worker.audit import Auditor, Proof, full_audit
+from worker.app import make_broker
+from worker.audit import Auditor, AuditResult, Proof, full_audit
+from worker.audit.gather import OutputTopics, audit_history
 from worker.audit.invariants import INVARIANT_OF, INVARIANTS
 from worker.audit.proof import prove
 from worker.domain.commands import Outcome
+from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError, StoreError
+from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
 
@@ -394,3 +402,67 @@ async def test_an_audit_sees_one_moment(url: str) -> None:
         await corrupt(url, "UPDATE pockets SET balance = balance + 1 WHERE lane = -1")
 
         assert await snapshot.totals() == before
+
+
+# The whole history.
+
+
+@pytest.fixture
+async def system(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> AsyncIterator[System]:
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
+        yield system
+
+
+async def followed(system: System) -> AuditResult:
+    settings = system.settings
+    outputs = OutputTopics(
+        settings.events_topic,
+        settings.transfer_events_topic,
+        settings.dead_letters_topic,
+        system.partitions,
+    )
+    at = books(settings.database_url.get_secret_value())
+    return (await audit_history(at, make_broker(settings), outputs, time.monotonic)).result
+
+
+async def test_the_history_of_an_exchange_at_work_holds_until_somebody_forges_it(
+    system: System, kafka_server: EmbeddedKafka
+) -> None:
+    await system.member()
+    market, topic = system.market(0), system.settings.orders_topic
+    await system.publish(deposit("a", 10**6), deposit("b", 10**6), open_market(market))
+    await system.answered()
+    await system.send(topic, [Sent(partition, b"k", b"{") for partition in (0, 1)])
+    crossing = [(sell if n % 2 else buy)(market, "ab"[n % 2], 1, 50) for n in range(400)]
+    trading = asyncio.create_task(system.publish(*crossing))
+
+    at_work = await followed(system)
+    await trading
+    await system.answered()
+    at_rest = await followed(system)
+
+    assert (at_work.violations, at_rest.violations) == ((), ())
+    assert 0 < at_work.events <= at_rest.events
+    assert {name for name, times in at_rest.checked.items() if not times} == {"I14"}
+
+    forged = system.log.records[TopicPartition(system.settings.events_topic, 0)][-1]
+    seq = seq_of(forged)
+    value = value_of(forged).replace(f'"seq":{seq},'.encode(), f'"seq":{seq + 1},'.encode())
+    headers = [("ce_id", f"{topic}/0/{seq + 1}".encode())]
+    await system.send(system.settings.events_topic, [Sent(0, forged.key, value, headers)])
+
+    (violation,) = (await followed(system)).violations
+    assert (violation.invariant, violation.name) == ("I11", "event_ahead")
+
+    await _trim(kafka_server, topic)
+    with pytest.raises(ConfigError, match="trimmed"):
+        await followed(system)
+
+
+async def _trim(kafka_server: EmbeddedKafka, topic: str) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
+    await admin.start()
+    await admin.delete_records({KafkaPartition(topic, 0): RecordsToDelete(1)})
+    await admin.close()

@@ -494,6 +494,11 @@ def test_the_history_misses(rule: str, case: Case) -> None:
     assert others <= {INVARIANT_OF[rule]}
 
 
+def test_an_event_that_makes_no_sense_is_noted_and_passed_over(case: Case) -> None:
+    _told("ORDER_CANCELLED", {"reason": "REQUESTED"}, order_id="never")(case)
+    assert "event_unfounded" in case.broken_in_the_history()
+
+
 def test_every_invariant_is_looked_for_or_says_why_not() -> None:
     assert list(INVARIANTS) == [f"I{number}" for number in range(1, 21)]
     silent = {n for n, i in INVARIANTS.items() if not (i.rows or i.history)}
