@@ -8,9 +8,11 @@ import asyncio
 import importlib.util
 import json
 import logging
+import signal
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -34,9 +36,11 @@ from producers.client import (
 )
 from worker import app as worker_app
 from worker import config
+from worker import doctor as physician
 from worker import republish as republisher
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.postgres.books import Books
+from worker.adapters.postgres.migrate import foreseen
 from worker.adapters.postgres.migrate import migrate as migrate_schema
 from worker.adapters.system import sleep, system
 from worker.audit import AuditResult, Proof, full_audit
@@ -68,13 +72,14 @@ from worker.ports import Record, TopicDescription, TopicPartition
 from worker.telemetry import configure_logging
 from worker.wire.commands import decode_order, decode_transfer, encode
 
-FAILED, USAGE, UNREACHABLE = 1, 2, 3
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 DISTRIBUTION: Final = "parity-exchange"
 PUBLISHED_AT_ONCE: Final = 1_000
 WRONG_LINES_SHOWN: Final = 10
 POLL_S: Final = 0.2
 QUIET_POLLS: Final = 15
 TOPIC_LOOKS_MAX: Final = 20
+EMBEDDED_PARTITIONS: Final = 12
 PIPE_COLUMNS: Final = 200
 
 T = TypeVar("T")
@@ -166,14 +171,19 @@ def run() -> None:
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database's tables up to date. Safe to repeat."""
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do.")] = False,
+) -> None:
+    """Bring the database's tables up to date. Safe to repeat, and to interrupt."""
     settings = _settings()
-    applied = _await(
-        migrate_schema(
-            settings.database_url.get_secret_value(), timeout_s=settings.database_timeout_s
-        )
-    )
+    url, timeout_s = settings.database_url.get_secret_value(), settings.database_timeout_s
+    if dry_run:
+        steps = _await(foreseen(url, timeout_s=timeout_s))
+        for migration, step in steps:
+            typer.echo(f"{migration.name}: would {step}: {migration.title}")
+        typer.echo(f"{len(steps)} to apply" if steps else "up to date")
+        return
+    applied = _await(migrate_schema(url, timeout_s=timeout_s))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{len(applied)} applied" if applied else "up to date")
@@ -377,6 +387,30 @@ def audit(
         raise typer.Exit(FAILED)
 
 
+@cli.command()
+def doctor(
+    embedded: Annotated[bool, typer.Option(help="On servers of its own.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try what the worker relies on at database and brokers; run it first on a new cluster.
+
+    Writes to a schema of its own, which it drops. Needs the right to make one: on DSQL ?role=admin.
+    """
+    if embedded:
+        _require_demo()
+    _log_errors(as_json=False)
+    with _patients(embedded=embedded) as settings:
+        examining = physician.examine(settings, worker_app.make_broker(settings), system())
+        found = _await(_cancelled_by_sigterm(examining))
+    if as_json:
+        _print_json(physician.as_json(found))
+    else:
+        _print_table(("check", "", "what came back", "took", "tried"), physician.as_rows(found))
+        typer.echo(physician.verdict(found))
+    if not physician.healthy(found):
+        raise typer.Exit(FAILED)
+
+
 # Both of these bring their own servers, and need more than a worker does: imported when asked for.
 
 
@@ -424,6 +458,23 @@ def stress(
     raise typer.Exit(stresser.run(given))
 
 
+@contextmanager
+def _patients(*, embedded: bool) -> Iterator[Settings]:
+    """Yield the settings of what is to be examined: what they name, or servers of our own."""
+    if not embedded:
+        yield config.load()
+        return
+    from worker.embedded.together import servers  # noqa: PLC0415
+
+    with servers() as found:
+        settings = config.load(database_url=found.database_url, bootstrap_servers=found.bootstrap)
+        _await(migrate_schema(found.database_url, timeout_s=settings.database_timeout_s))
+        _await(
+            worker_app.make_topics(settings, worker_app.make_broker(settings), EMBEDDED_PARTITIONS)
+        )
+        yield settings
+
+
 # Shared by the commands.
 
 
@@ -447,6 +498,17 @@ def _await(
 ) -> T:
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(coroutine)
+
+
+async def _cancelled_by_sigterm(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Let SIGTERM end it as Ctrl-C does, so that it cleans up."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:
