@@ -37,6 +37,15 @@ class Settings(BaseSettings):
     bootstrap_servers: str = Field(
         default="127.0.0.1:9092", min_length=1, description="Kafka brokers, `host:port,host:port`"
     )
+    kafka_security: Annotated[str, Field(pattern=r"^(PLAINTEXT|SSL|SASL_SSL_MSK_IAM)$")] = Field(
+        default="PLAINTEXT", description="`SSL`, or `SASL_SSL_MSK_IAM` for Amazon MSK"
+    )
+    kafka_ca_file: str = Field(
+        default="", description="PEM file of whom to trust; empty: the system's authorities"
+    )
+    kafka_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = Field(
+        default="", description="of MSK; empty: as its brokers' names say"
+    )
     group_id: str = Field(
         default="parity", min_length=1, description="consumer group of the workers"
     )
@@ -138,7 +147,7 @@ def table() -> str:
         value = field.default
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
-        shown = "required" if value is PydanticUndefined else f"`{_plain(value)}`"
+        shown = "required" if value is PydanticUndefined else _plain(value)
         rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 
@@ -170,8 +179,10 @@ def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own
 
 def _plain(value: object) -> str:
     if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`" if value != "" else ""
 
 
 if __name__ == "__main__":

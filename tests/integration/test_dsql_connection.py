@@ -4,8 +4,6 @@ What is behind the terminator is PostgreSQL, which asks for no password: that DS
 waits for a cluster.
 """
 
-import asyncio
-import time
 from urllib.parse import urlsplit
 
 import asyncpg
@@ -14,7 +12,6 @@ import pytest
 from tests.support.tls_terminator import CA_FILE, tls_terminator
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
 from worker.adapters.postgres.target import cluster, dsql_address
-from worker.adapters.postgres.tokens import REUSED_SHARE, TOKEN_LIFE_S, DsqlTokens
 from worker.errors import ConfigError, Unavailable
 
 HOST = "abc.dsql.us-east-1.on.aws"
@@ -55,38 +52,6 @@ def test_an_address_names_cluster_region_and_role() -> None:
 def test_an_address_that_dsql_does_not_have_is_refused(wrong: str) -> None:
     with pytest.raises(ConfigError, match="PARITY_DATABASE_URL"):
         dsql_address(wrong)
-
-
-async def test_a_token_is_kept_for_most_of_its_life_and_then_minted_anew() -> None:
-    now = [0.0]
-    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=lambda: now[0])
-    first = await tokens.token()
-    now[0] = REUSED_SHARE * TOKEN_LIFE_S - 1
-    assert await tokens.token() == first
-    assert "Action=DbConnect&" in first
-    await asyncio.to_thread(time.sleep, 1.1)  # a presigned URL carries the second it was made in
-    now[0] += 2
-    assert await tokens.token() != first
-    await tokens.close()
-
-
-async def test_the_admin_role_mints_the_admin_token() -> None:
-    tokens = DsqlTokens(HOST, "us-east-1", admin=True, clock=time.monotonic)
-    assert "Action=DbConnectAdmin&" in await tokens.token()
-    await tokens.close()
-
-
-async def test_missing_credentials_are_unavailable_and_name_no_secret(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=time.monotonic)
-    with pytest.raises(Unavailable, match="no IAM token"):
-        await tokens.token()
-    await tokens.close()
 
 
 @pytest.mark.integration
