@@ -34,6 +34,7 @@ class CredentialServer:
     def __init__(self, port: int) -> None:
         self.url = f"http://127.0.0.1:{port}"
         self.life_s = 3600.0
+        self.secret = SECRET
         self.asked = threading.Event()
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -71,7 +72,7 @@ class _Handler(BaseHTTPRequestHandler):
         allowed = server.wait()
         found = {
             "AccessKeyId": f"ASIACONTAINER{server.answers}",
-            "SecretAccessKey": SECRET,
+            "SecretAccessKey": server.secret,
             "Token": SESSION,
             "Expiration": server.expiration(),
         }
@@ -84,7 +85,7 @@ class _Handler(BaseHTTPRequestHandler):
         server.identities += form["WebIdentityToken"]
         allowed = server.wait()
         text = _STS.format(
-            n=server.answers, secret=SECRET, session=SESSION, expiration=server.expiration()
+            n=server.answers, secret=server.secret, session=SESSION, expiration=server.expiration()
         )
         self._answer(allowed, "text/xml", text)
 

@@ -69,6 +69,8 @@ class DsqlEndpoint:
     conflicts: deque[str] = field(default_factory=deque)
     """Texts with which the next batches are refused as 40001, each at its commit."""
     connections: int = 0
+    silent: bool = False
+    """Take what comes, and answer nothing more."""
     cancels: int = 0
     protocols: set[str | None] = field(default_factory=set)
     _links: set[asyncio.Task[None]] = field(default_factory=set)
@@ -178,6 +180,8 @@ class _Link:
             elif kind == b"Q":
                 message = self._query(message)
             elif kind == b"B" and await self._lost(message):
+                continue
+            if self._endpoint.silent:
                 continue
             self._to_server.write(message)
             await self._to_server.drain()
