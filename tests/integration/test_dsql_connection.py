@@ -107,7 +107,7 @@ async def test_certificates_that_cannot_be_read_are_the_operators_to_correct(
 
 
 @pytest.mark.integration
-async def test_tls_is_spoken_from_the_first_byte_and_a_token_is_the_password(
+async def test_tls_is_spoken_from_the_first_byte_and_verified(
     endpoint: DsqlEndpoint,
 ) -> None:
     connection = await connect(endpoint.url, LANE_SETTINGS, timeout_s=5.0)

@@ -37,14 +37,12 @@ class SecureKafka:
 @contextmanager
 def secure_kafka() -> Iterator[SecureKafka]:
     port, controller_port, secure_port = free_port(), free_port(), free_port()
-    plain, secure = f"PLAINTEXT://127.0.0.1:{port}", f"SECURE://localhost:{secure_port}"
-    own = "listener.name.secure"
+    plain, secure = f"PLAINTEXT://127.0.0.1:{port}", f"TOKEN://localhost:{secure_port}"
+    own = "listener.name.token"
     config = {
         "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller_port},{secure}",
         "advertised.listeners": f"{plain},{secure}",
-        "listener.security.protocol.map": ",".join(
-            ("PLAINTEXT:PLAINTEXT", "CONTROLLER:PLAINTEXT", "SECURE:SASL_SSL")
-        ),
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL",
         "inter.broker.listener.name": "PLAINTEXT",
         f"{own}.ssl.keystore.type": "PEM",
         f"{own}.ssl.keystore.location": str(TLS / "right.pem"),
