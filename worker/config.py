@@ -72,7 +72,10 @@ class Settings(BaseSettings):
         default=1, ge=1, le=1_000_000, description="raise it when an input topic was recreated"
     )
     batch_rows: int = Field(
-        default=2_500, ge=600, le=100_000, description="rows a batch may write (DSQL: 1000)"
+        default_factory=lambda known: _rows_of(known.get("database_url")),
+        ge=600,
+        le=100_000,
+        description="rows a batch may write; 1000 on DSQL",
     )
     database_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="seconds until a statement counts as lost"
@@ -144,7 +147,7 @@ def table() -> str:
     """Return all settings as the table of README.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        value = field.default
+        value = field.get_default(call_default_factory=True, validated_data={})
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         shown = "required" if value is PydanticUndefined else _plain(value)
@@ -167,6 +170,12 @@ def _check_database(url: str) -> None:
     if not readable:
         text = "has no readable host and port; in a password write % as %25, / as %2F, @ as %40"
         raise ValueError(text) from None
+
+
+def _rows_of(database_url: SecretStr | None) -> int:
+    """Return the budget of a batch: DSQL takes 3,000 rows, and may count index entries."""
+    is_dsql = database_url is not None and database_url.get_secret_value().startswith("dsql:")
+    return 1_000 if is_dsql else 2_500
 
 
 def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own

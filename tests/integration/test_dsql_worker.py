@@ -34,9 +34,7 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 async def system(
     database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> AsyncIterator[System]:
-    async with System.start(
-        database_url, kafka_server.bootstrap, topic_prefix, batch_rows=1000
-    ) as made:
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as made:
         yield made
 
 

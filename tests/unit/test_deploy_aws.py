@@ -57,11 +57,6 @@ def test_only_the_process_itself_decides_on_its_restart() -> None:
     assert "/readyz" not in task
 
 
-def test_a_batch_keeps_to_the_rows_of_dsql() -> None:
-    for task in ("WorkerTask", "MigratorTask"):
-        assert re.search(r"PARITY_BATCH_ROWS, Value: \"1000\"", resource(task))
-
-
 def test_the_worker_may_connect_and_nothing_more() -> None:
     assert actions("WorkerRole") == {
         "dsql:DbConnect",
