@@ -10,6 +10,7 @@ is written once, or that one that raised NotDelivered was not written.
 import asyncio
 import contextlib
 import itertools
+import logging
 import math
 import random
 import re
@@ -401,6 +402,8 @@ class _Link:
     """
 
     def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
+        if security:
+            _keep_secrets()
         self._attempt_timeout_s = delivery.attempt_timeout_s
         self._options = {
             "bootstrap_servers": servers,
@@ -473,6 +476,13 @@ class _Link:
             self._connecting = None
         self._connection = _Connection(producer, asyncio.get_running_loop().create_future())
         return self._connection
+
+
+def _keep_secrets() -> None:
+    """Keep what aiokafka sends out of the log: at DEBUG it prints passwords and tokens."""
+    logger = logging.getLogger("aiokafka.conn")
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.INFO)
 
 
 class _Window:

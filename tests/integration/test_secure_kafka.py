@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 from aiokafka.errors import KafkaConnectionError
 
-from producers.client import BrokerUnreachable, Delivery, OrderPublisher
+from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
 from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
 from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
@@ -72,6 +72,32 @@ async def test_one_token_opens_every_connection_of_worker_and_publisher(
 
     assert len(issuer.minted) == 1
     assert issuer.minted[0] not in caplog.text
+
+
+@pytest.fixture
+def talkative(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Let aiokafka say what it sends, as somebody may who looks for a fault."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "aiokafka.conn")
+    return caplog
+
+
+@pytest.mark.shows("F28")
+async def test_a_publisher_keeps_its_token_out_of_the_log(
+    kafka: SecureKafka, topic_prefix: str, talkative: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True)
+    publisher = OrderPublisher(
+        kafka.bootstrap,
+        orders_topic=f"{topic_prefix}none",
+        security=issuer.security().arguments(),
+    )
+    with pytest.raises(TopicUnfit):
+        async with publisher:
+            pass
+
+    assert len(issuer.minted) == 1
+    assert issuer.minted[0] not in talkative.text
 
 
 @pytest.mark.shows("F28", "F32")
