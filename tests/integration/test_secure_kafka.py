@@ -23,6 +23,8 @@ pytestmark = pytest.mark.integration
 
 SESSION_LIFE_S = 2.0
 ROUNDS = 6
+BEARER = "auth=Bearer"
+"""Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
 IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
 
 
@@ -71,7 +73,7 @@ async def test_one_token_opens_every_connection_of_worker_and_publisher(
         assert len(await system.events("ORDER_FILLED")) == 1
 
     assert len(issuer.minted) == 1
-    assert issuer.minted[0] not in caplog.text
+    assert BEARER not in caplog.text
 
 
 @pytest.fixture
@@ -97,7 +99,7 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
             pass
 
     assert len(issuer.minted) == 1
-    assert issuer.minted[0] not in talkative.text
+    assert BEARER not in talkative.text
 
 
 @pytest.mark.shows("F28", "F32")
