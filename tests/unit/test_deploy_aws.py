@@ -86,7 +86,7 @@ def test_no_policy_has_a_wildcard() -> None:
     assert "*" not in re.sub(r"#.*", "", resource("WorkerRole") + resource("MigratorRole"))
 
 
-def test_the_worker_reads_the_inputs_and_writes_the_outputs() -> None:
+def test_the_worker_reads_inputs_and_events_and_writes_the_outputs() -> None:
     settings = config.load()
     reads, writes = (
         re.search(rf"Action: kafka-cluster:{verb}\n\s+Resource:\n((?:\s+- !Join.*\n)+)", WORKER)
@@ -95,6 +95,6 @@ def test_the_worker_reads_the_inputs_and_writes_the_outputs() -> None:
     assert reads is not None
     assert writes is not None
     names = [getattr(settings, topic) for topic in TOPICS]
-    assert re.findall(r"(parity\.\S+)\]\]", reads[1]) == names[:2]
+    assert re.findall(r"(parity\.\S+)\]\]", reads[1]) == names[:4]
     assert re.findall(r"(parity\.\S+)\]\]", writes[1]) == names[2:]
     assert f'-Groups"}}, {settings.group_id}]]' in WORKER
