@@ -12,10 +12,10 @@ BIN := $(VENV)/bin
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench simulate mutants chaos venv lock clean
+.PHONY: help demo test lint lint-aws bench simulate mutants chaos venv lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafka, orders, proof (ARGS=...)
 	$(BIN)/parity demo $(ARGS)
@@ -28,6 +28,9 @@ lint: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+lint-aws: $(VENV)/cfn.stamp ## the templates of deploy/aws, by AWS's linter
+	$(VENV)/cfn/bin/cfn-lint -- deploy/aws/*.yaml
 
 bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
 	$(BIN)/python -m tests.bench $(ARGS)
@@ -48,14 +51,16 @@ lock: ## pin the requirements anew (needs uv)
 	$(UV) pip compile $(LOCK) --extra test --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/test.txt
 	$(UV) pip compile $(LOCK) --extra demo --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/demo.txt
 	$(UV) pip compile $(LOCK) --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/run.txt
+	$(UV) pip compile $(COMPILE) $(REQUIREMENTS)/cfn.in -o $(REQUIREMENTS)/cfn.txt
 
 clean: ## remove what the above made
 	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One resolution for every supported system and Python; no header, no registry, no path in the result.
-LOCK := pyproject.toml --quiet --upgrade --universal --python-version 3.11 --no-build --generate-hashes \
+COMPILE := --quiet --upgrade --universal --python-version 3.11 --no-build --generate-hashes \
 	--no-emit-index-url --no-header --no-annotate
+LOCK := pyproject.toml $(COMPILE)
 # The smaller sets take their versions from the largest.
 SAME := -c $(REQUIREMENTS)/dev.txt
 
@@ -75,4 +80,12 @@ $(VENV)/dev.stamp: $(REQUIREMENTS)/dev.txt pyproject.toml | $(VENV)/bin/python
 	@echo "installing the developer's tools into $(VENV) (once)"
 	$(PIP) --require-hashes -r $(REQUIREMENTS)/dev.txt
 	$(PIP) --no-deps --no-build-isolation -e .
+	@touch $@
+
+# Apart from the developer's set, whose botocore it must not touch.
+$(VENV)/cfn.stamp: $(REQUIREMENTS)/cfn.txt | $(VENV)/bin/python
+	@echo "installing AWS's linter of templates into $(VENV)/cfn (once)"
+	$(PYTHON) -m venv $(VENV)/cfn
+	$(VENV)/cfn/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
+	  -r $(REQUIREMENTS)/cfn.txt
 	@touch $@

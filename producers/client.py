@@ -402,9 +402,7 @@ class _Link:
     """
 
     def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
-        # At DEBUG it prints every request, the one with the password too.
-        requests = logging.getLogger("aiokafka.conn")
-        requests.setLevel(max(requests.getEffectiveLevel(), logging.INFO))
+        _keep_secrets()
         self._attempt_timeout_s = delivery.attempt_timeout_s
         self._options = {
             "bootstrap_servers": servers,
@@ -477,6 +475,13 @@ class _Link:
             self._connecting = None
         self._connection = _Connection(producer, asyncio.get_running_loop().create_future())
         return self._connection
+
+
+def _keep_secrets() -> None:
+    """Keep what aiokafka sends out of the log: at DEBUG it prints passwords and tokens."""
+    logger = logging.getLogger("aiokafka.conn")
+    if logger.isEnabledFor(logging.DEBUG):
+        logger.setLevel(logging.INFO)
 
 
 class _Window:

@@ -18,7 +18,7 @@ from prometheus_client import generate_latest
 
 from worker.adapters.http import Answers, Check, HttpServer, Refusal
 from worker.adapters.kafka import AiokafkaBroker
-from worker.adapters.kafka.settings import Deadlines
+from worker.adapters.kafka.settings import Deadlines, Security, encrypted, msk_iam
 from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.catalog import register
 from worker.adapters.postgres.store import PostgresStore
@@ -151,11 +151,32 @@ def route_of(
     )
 
 
+def make_security(settings: Settings) -> Security:
+    """Return how to reach the brokers. Raises ConfigError on what cannot work."""
+    ca_file = settings.kafka_ca_file
+    match settings.kafka_security:
+        case "SSL":
+            return encrypted(ca_file)
+        case "SASL_SSL_MSK_IAM":
+            return msk_iam(
+                settings.bootstrap_servers,
+                region=settings.kafka_region,
+                ca_file=ca_file,
+                clock=system().clock,
+            )
+        case _:
+            return Security()
+
+
 def make_broker(settings: Settings) -> AiokafkaBroker:
-    """Return the Kafka that the settings name."""
+    """Return the Kafka that the settings name. Raises ConfigError on what cannot work."""
     deadlines = Deadlines(call_s=settings.kafka_timeout_s, send_s=settings.kafka_timeout_s)
     return AiokafkaBroker(
-        settings.bootstrap_servers, settings.group_id, owner_name(), deadlines=deadlines
+        settings.bootstrap_servers,
+        settings.group_id,
+        owner_name(),
+        security=make_security(settings),
+        deadlines=deadlines,
     )
 
 

@@ -703,6 +703,7 @@ async def _send(
         orders_topic=settings.orders_topic,
         transfers_topic=settings.transfers_topic,
         delivery=Delivery(timeout_s=settings.kafka_timeout_s),
+        security=worker_app.make_security(settings).arguments(),
     ) as publisher:
         for some in _chunks(commands):
             sending = [publisher.publish(command) for command in some]

@@ -37,6 +37,15 @@ class Settings(BaseSettings):
     bootstrap_servers: str = Field(
         default="127.0.0.1:9092", min_length=1, description="Kafka brokers, `host:port,host:port`"
     )
+    kafka_security: Annotated[str, Field(pattern=r"^(PLAINTEXT|SSL|SASL_SSL_MSK_IAM)$")] = Field(
+        default="PLAINTEXT", description="`SSL`, or `SASL_SSL_MSK_IAM` for Amazon MSK"
+    )
+    kafka_ca_file: str = Field(
+        default="", description="PEM file of whom to trust; empty: the system's authorities"
+    )
+    kafka_region: Annotated[str, Field(pattern=r"^[a-z0-9-]{0,32}$")] = Field(
+        default="", description="of MSK; empty: as its brokers' names say"
+    )
     group_id: str = Field(
         default="parity", min_length=1, description="consumer group of the workers"
     )
@@ -63,7 +72,10 @@ class Settings(BaseSettings):
         default=1, ge=1, le=1_000_000, description="raise it when an input topic was recreated"
     )
     batch_rows: int = Field(
-        default=2_500, ge=600, le=100_000, description="rows a batch may write (DSQL: 1000)"
+        default_factory=lambda known: _rows_of(known.get("database_url")),
+        ge=600,
+        le=100_000,
+        description="rows a batch may write; 1000 on DSQL",
     )
     database_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="seconds until a statement counts as lost"
@@ -135,10 +147,10 @@ def table() -> str:
     """Return all settings as the table of README.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        value = field.default
+        value = field.get_default(call_default_factory=True, validated_data={})
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
-        shown = "required" if value is PydanticUndefined else f"`{_plain(value)}`"
+        shown = "required" if value is PydanticUndefined else _plain(value)
         rows.append(f"| `{PREFIX}{name.upper()}` | {shown} | {field.description} |")
     return "\n".join(rows)
 
@@ -160,6 +172,12 @@ def _check_database(url: str) -> None:
         raise ValueError(text) from None
 
 
+def _rows_of(database_url: SecretStr | None) -> int:
+    """Return the budget of a batch: DSQL takes 3,000 rows, and may count index entries."""
+    is_dsql = database_url is not None and database_url.get_secret_value().startswith("dsql:")
+    return 1_000 if is_dsql else 2_500
+
+
 def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own
     name, given = str(problem["loc"][0]), problem["input"]
     text = given.get_secret_value() if isinstance(given, SecretStr) else str(given)
@@ -171,8 +189,10 @@ def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own
 
 def _plain(value: object) -> str:
     if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:g}" if isinstance(value, float) else str(value)
+        return f"`{str(value).lower()}`"
+    if isinstance(value, float):
+        return f"`{value:g}`"
+    return f"`{value}`" if value != "" else ""
 
 
 if __name__ == "__main__":

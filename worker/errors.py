@@ -4,6 +4,7 @@ ParityError
 ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
 ├── StoreError
 │   ├── Conflict            a lost race, nothing written: run the same statement again
+│   │   └── SchemaChanged   lost to a change of the schema: prepare it again before
 │   ├── Refused             a constraint said no, nothing written: read the lane row first
 │   ├── Poison              the statement can never work: bisect
 │   ├── Unavailable         no connection, nothing was sent: wait and try again
@@ -36,7 +37,11 @@ class StoreError(ParityError):
 
 
 class Conflict(StoreError):
-    """40001, 40P01, 55P03, or a schema change: nothing was written."""
+    """40001 (DSQL: OC000), 40P01, 55P03: nothing was written."""
+
+
+class SchemaChanged(Conflict):
+    """DSQL's OC001, or a plan that no longer fits the tables: nothing was written."""
 
 
 class Refused(StoreError):

@@ -1,105 +1,123 @@
-"""A DSQL connection as far as it can be shown without a cluster: tokens, TLS, address.
+"""A DSQL connection as far as it can be shown without a cluster: address, token, TLS, age, rate.
 
-What is behind the terminator is PostgreSQL, which asks for no password: that DSQL takes the token
-waits for a cluster.
+`tests.support.dsql` checks the token as AWS documents it; that a cluster takes it waits for one.
 """
 
-import asyncio
-import time
-from urllib.parse import urlsplit
+import math
+import random
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
-import asyncpg
 import pytest
 
+from tests.support import dsql
+from tests.support.aws import CredentialServer, credential_server, without_credentials
+from tests.support.books import ORDERS, Books, opened
+from tests.support.dsql import DsqlEndpoint
 from tests.support.tls_terminator import CA_FILE, tls_terminator
+from worker.adapters.postgres import target
+from worker.adapters.postgres.books import Books as Onlooker
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
-from worker.adapters.postgres.target import cluster, dsql_address
-from worker.adapters.postgres.tokens import REUSED_SHARE, TOKEN_LIFE_S, DsqlTokens
-from worker.errors import ConfigError, Unavailable
+from worker.adapters.postgres.store import PostgresStore
+from worker.adapters.postgres.target import (
+    AGE_MAX_S,
+    CONNECTS_A_SECOND,
+    CONNECTS_AT_ONCE,
+    Turns,
+    cluster,
+    dsql_address,
+)
+from worker.adapters.system import sleep
+from worker.errors import ConfigError, OutcomeUnknown, Unavailable
+from worker.ports import System
 
 HOST = "abc.dsql.us-east-1.on.aws"
 
 
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "secret-canary")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_credentials(monkeypatch)
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", dsql.KEY_ID)
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", dsql.SECRET)
 
 
-def url(port: int, *, ca: bool = True, database: str = "/postgres") -> str:
-    trust = f"&sslrootcert={CA_FILE}" if ca else ""
-    return f"dsql://localhost:{port}{database}?role=postgres&region=us-east-1{trust}"
+@pytest.fixture
+async def endpoint(database_url: str) -> AsyncIterator[DsqlEndpoint]:
+    async with DsqlEndpoint.before(database_url) as made:
+        yield made
+        await cluster(made.url).close()
 
 
-async def isolate_as_dsql_does(database_url: str) -> None:
-    connection = await asyncpg.connect(database_url)
-    name = urlsplit(database_url).path.strip("/")
-    await connection.execute(
-        f"ALTER DATABASE \"{name}\" SET default_transaction_isolation = 'repeatable read'"
-    )
-    await connection.close()
+@pytest.fixture
+async def books(database_url: str) -> AsyncIterator[Books]:
+    async with opened(database_url) as found:
+        yield found
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CredentialServer]:
+    without_credentials(monkeypatch)
+    with credential_server() as made:
+        made.for_container(monkeypatch)
+        yield made
+
+
+# Addresses.
 
 
 def test_an_address_names_cluster_region_and_role() -> None:
     address = dsql_address(f"dsql://{HOST}?role=trader")
     assert (address.host, address.region, address.port) == (HOST, "us-east-1", 5432)
     assert (address.database, address.role) == ("postgres", "trader")
-    assert dsql_address(f"dsql://{HOST}").role == "parity_worker"
+    assert dsql_address(f"dsql://{HOST}/postgres").role == "parity_worker"
+
+
+def test_an_address_behind_private_link_is_one() -> None:
+    address = dsql_address("dsql://abc123.dsql-fnh4.eu-west-2.on.aws")
+    assert address.region == "eu-west-2"
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    ["dsql://", "dsql://localhost", f"dsql://user:pw@{HOST}", f"dsql://{HOST}?sslmode=disable"],
+    ("wrong", "way_out"),
+    [
+        ("dsql://", "write dsql://<cluster>.dsql.<region>.on.aws"),
+        ("dsql://localhost", "'localhost' is no DSQL endpoint"),
+        ("dsql://abc.rds.us-east-1.on.aws", "is no DSQL endpoint"),
+        (f"dsql://user:pw@{HOST}", r"name \?role="),
+        (f"dsql://{HOST}?sslmode=disable", r"\?sslmode=; it takes \?role="),
+        (f"dsql://{HOST}?role=", r"\?role= is empty; give it a value"),
+    ],
 )
-def test_an_address_that_dsql_does_not_have_is_refused(wrong: str) -> None:
-    with pytest.raises(ConfigError, match="PARITY_DATABASE_URL"):
+def test_an_address_that_dsql_does_not_have_is_refused(wrong: str, way_out: str) -> None:
+    with pytest.raises(ConfigError, match=f"^PARITY_DATABASE_URL: .*{way_out}"):
         dsql_address(wrong)
 
 
-async def test_a_token_is_kept_for_most_of_its_life_and_then_minted_anew() -> None:
-    now = [0.0]
-    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=lambda: now[0])
-    first = await tokens.token()
-    now[0] = REUSED_SHARE * TOKEN_LIFE_S - 1
-    assert await tokens.token() == first
-    assert "Action=DbConnect&" in first
-    await asyncio.to_thread(time.sleep, 1.1)  # a presigned URL carries the second it was made in
-    now[0] += 2
-    assert await tokens.token() != first
-    await tokens.close()
-
-
-async def test_the_admin_role_mints_the_admin_token() -> None:
-    tokens = DsqlTokens(HOST, "us-east-1", admin=True, clock=time.monotonic)
-    assert "Action=DbConnectAdmin&" in await tokens.token()
-    await tokens.close()
-
-
-async def test_missing_credentials_are_unavailable_and_name_no_secret(
-    monkeypatch: pytest.MonkeyPatch,
+async def test_certificates_that_cannot_be_read_are_the_operators_to_correct(
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
-    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
-    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", "/nonexistent")
-    monkeypatch.setenv("AWS_CONFIG_FILE", "/nonexistent")
-    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=time.monotonic)
-    with pytest.raises(Unavailable, match="no IAM token"):
-        await tokens.token()
-    await tokens.close()
+    empty = tmp_path / "empty.pem"
+    empty.touch()
+    for file in (empty, tmp_path / "missing.pem"):
+        with pytest.raises(ConfigError, match=r"PARITY_DATABASE_URL: \?sslrootcert="):
+            await connect(f"dsql://{HOST}?sslrootcert={file}", LANE_SETTINGS, timeout_s=5)
+
+
+# TLS and token.
 
 
 @pytest.mark.integration
-async def test_tls_is_spoken_from_the_first_byte_and_verified(database_url: str) -> None:
-    await isolate_as_dsql_does(database_url)
-    async with tls_terminator(database_url, "right.pem") as port:
-        address = url(port, database=urlsplit(database_url).path)
-        connection = await connect(address, LANE_SETTINGS, timeout_s=5.0)
-        assert await connection.fetchval("SELECT 1") == 1
-        await connection.close()
-        await cluster(address).close()
+async def test_tls_is_spoken_from_the_first_byte_and_verified(
+    endpoint: DsqlEndpoint,
+) -> None:
+    connection = await connect(endpoint.url, LANE_SETTINGS, timeout_s=5.0)
+    assert await connection.fetchval("SELECT 1") == 1
+    await connection.close()
+    assert endpoint.protocols == {"postgresql"}
+    assert endpoint.refused == set()
 
 
+@pytest.mark.shows("F29")
 @pytest.mark.integration
 @pytest.mark.parametrize(
     ("certificate", "ca"), [("wrong.pem", True), ("right.pem", False), (None, True)]
@@ -109,6 +127,122 @@ async def test_a_wrong_certificate_or_none_is_refused(
     database_url: str, certificate: str | None, *, ca: bool
 ) -> None:
     async with tls_terminator(database_url, certificate) as port:
+        trust = f"&sslrootcert={CA_FILE}" if ca else ""
+        address = f"dsql://localhost:{port}/postgres?role=postgres&region=us-east-1{trust}"
         with pytest.raises(Unavailable):
-            await connect(url(port, ca=ca), LANE_SETTINGS, timeout_s=5.0)
-        await cluster(url(port, ca=ca)).close()
+            await connect(address, LANE_SETTINGS, timeout_s=5.0)
+        await cluster(address).close()
+
+
+@pytest.mark.shows("F28")
+@pytest.mark.integration
+async def test_a_token_that_is_refused_is_replaced_at_once_and_old_connections_go_on(
+    endpoint: DsqlEndpoint, server: CredentialServer
+) -> None:
+    # So short-lived that botocore fetches them for every minting.
+    server.life_s, server.secret = 60, dsql.SECRET
+    old = await connect(endpoint.url, LANE_SETTINGS, timeout_s=5.0)
+    cluster(endpoint.url)._tokens.forget()
+    server.secret = "revoked"  # noqa: S105
+    with pytest.raises(Unavailable, match="access denied") as refused:
+        await connect(endpoint.url, LANE_SETTINGS, timeout_s=5.0)
+    assert refused.value.sqlstate == "28000"
+    assert "revoked" not in str(refused.value)
+    assert await old.fetchval("SELECT 1") == 1
+
+    server.secret = dsql.SECRET
+    new = await connect(endpoint.url, LANE_SETTINGS, timeout_s=5.0)
+    assert await new.fetchval("SELECT 1") == 1
+    old.terminate()
+    new.terminate()
+
+
+# Age, rate, silence.
+
+
+class Clock:
+    """Stands still unless it is moved, by a pause or by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1_000.0
+        self.system = System(lambda: self.now_s, self.pause, random.Random(7))
+
+    async def pause(self, seconds: float) -> None:
+        self.now_s += seconds
+        await sleep(0)
+
+
+@pytest.mark.integration
+@pytest.mark.usefixtures("books")
+async def test_a_lane_leaves_its_connection_before_dsql_does(
+    endpoint: DsqlEndpoint,
+) -> None:
+    clock = Clock()
+    store = PostgresStore(endpoint.url, timeout_s=5, system=clock.system)
+    await store.take_over(ORDERS, 0, "me")
+    clock.now_s += 0.8 * AGE_MAX_S - 1
+    await store.take_over(ORDERS, 0, "me")
+    assert endpoint.connections == 1
+
+    clock.now_s += 0.2 * AGE_MAX_S + 1
+    assert (await store.take_over(ORDERS, 0, "me")).epoch == 3
+    assert endpoint.connections == 2
+    await store.close()
+
+
+@pytest.mark.integration
+async def test_the_probe_leaves_its_connection_too(
+    endpoint: DsqlEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "AGE_MAX_S", 0.0)
+    onlooker = Onlooker(endpoint.url, timeout_s=5)
+    await onlooker.probe()
+    await onlooker.probe()
+    assert endpoint.connections == 2
+    await onlooker.close()
+
+
+def test_connections_of_dsql_end_within_the_hour_and_not_all_at_once() -> None:
+    system = Clock().system
+    ages_s = [target.age_s(f"dsql://{HOST}", system) for _ in range(100)]
+    assert max(ages_s) < 50 * 60
+    assert max(ages_s) - min(ages_s) > 5 * 60
+    assert target.age_s("postgresql://localhost/d", system) == math.inf
+
+
+@pytest.mark.shows("F26")
+async def test_connections_are_asked_for_no_faster_than_agreed() -> None:
+    clock = Clock()
+    turns = Turns(CONNECTS_A_SECOND, CONNECTS_AT_ONCE, clock.system)
+    began_s, taken_s = clock.now_s, []
+    for _ in range(CONNECTS_AT_ONCE + 200):
+        await turns.take()
+        taken_s.append(clock.now_s - began_s)
+    assert taken_s[CONNECTS_AT_ONCE - 1] == 0
+    for start in range(len(taken_s)):
+        for end in range(start, len(taken_s)):
+            bound = CONNECTS_AT_ONCE + CONNECTS_A_SECOND * (taken_s[end] - taken_s[start])
+            assert end - start + 1 <= bound + 1e-6
+    # Nothing is saved up beyond the first allowance.
+    clock.now_s += 3_600
+    before_s = clock.now_s
+    for _ in range(CONNECTS_AT_ONCE + 1):
+        await turns.take()
+    assert clock.now_s > before_s
+
+
+@pytest.mark.shows("F18")
+@pytest.mark.integration
+@pytest.mark.usefixtures("books")
+async def test_an_endpoint_that_falls_silent_leaves_an_unknown_outcome_and_a_new_connection(
+    endpoint: DsqlEndpoint,
+) -> None:
+    store = PostgresStore(endpoint.url, timeout_s=2)
+    await store.take_over(ORDERS, 0, "me")
+    endpoint.silent = True
+    with pytest.raises(OutcomeUnknown):
+        await store.take_over(ORDERS, 0, "me")
+    endpoint.silent = False
+    assert (await store.take_over(ORDERS, 0, "me")).epoch == 2
+    assert endpoint.connections == 2
+    await store.close()

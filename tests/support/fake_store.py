@@ -55,6 +55,7 @@ from worker.errors import (
     ParityError,
     Poison,
     Refused,
+    SchemaChanged,
     StoreError,
     Unavailable,
 )
@@ -985,7 +986,7 @@ class FakeStore:
             raise Conflict(f"40001 (OC000) {call}", sqlstate="40001")
         if fate is Fate.SCHEMA_CHANGED:
             self._connected = False
-            raise Conflict(f"40001 (OC001) {call}", sqlstate="40001")
+            raise SchemaChanged(f"40001 (OC001) {call}", sqlstate="40001")
 
     async def _limbo(self, fate: Fate, run: Callable[[], Work[T]]) -> None:
         """Let the caller give up, and the statement or its COMMIT land afterwards."""

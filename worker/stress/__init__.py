@@ -138,4 +138,5 @@ def _publisher(settings: Settings, streams: Streams) -> OrderPublisher:
         transfers_topic=settings.transfers_topic,
         orders_partitions=streams.orders.partitions,
         transfers_partitions=streams.transfers.partitions,
+        security=app.make_security(settings).arguments(),
     )

@@ -1,14 +1,16 @@
 """How the clients are set up: who we are to the brokers, and how long we wait for them."""
 
 import logging
-from dataclasses import dataclass, field
-from ssl import SSLContext
+import ssl
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
 from aiokafka import codec
 from aiokafka.abc import AbstractTokenProvider
 
+from worker.adapters.kafka.iam import msk_tokens, region_of
 from worker.errors import ConfigError
+from worker.ports import Monotonic
 
 METADATA_AGE_MAX_MS: Final = 30_000
 """New partitions and moved leaders are noticed after this long."""
@@ -23,7 +25,7 @@ class Security:
     """How to reach the brokers. The default is for brokers of this machine only."""
 
     protocol: Protocol = "PLAINTEXT"
-    ssl_context: SSLContext | None = None
+    ssl_context: ssl.SSLContext | None = None
     mechanism: str = "PLAIN"
     username: str | None = None
     password: str | None = field(default=None, repr=False)
@@ -39,6 +41,27 @@ class Security:
             "sasl_plain_password": self.password,
             "sasl_oauth_token_provider": self.token_provider,
         }
+
+
+def encrypted(ca_file: str) -> Security:
+    """Return TLS, with certificate and name verified by ``ca_file`` or the system's authorities.
+
+    Raises ConfigError when the file holds no certificates.
+    """
+    try:
+        context = ssl.create_default_context(cafile=ca_file or None)
+    except OSError as error:
+        rule = f"PARITY_KAFKA_CA_FILE={ca_file!r}: {error}; name a PEM file of certificates"
+        raise ConfigError(rule) from error
+    return Security(protocol="SSL", ssl_context=context)
+
+
+def msk_iam(bootstrap_servers: str, *, region: str, ca_file: str, clock: Monotonic) -> Security:
+    """Return TLS and IAM, for Amazon MSK. Raises ConfigError when no region is to be found."""
+    tokens = msk_tokens(region or region_of(bootstrap_servers), clock)
+    return replace(
+        encrypted(ca_file), protocol="SASL_SSL", mechanism="OAUTHBEARER", token_provider=tokens
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,6 +15,7 @@ import asyncpg
 
 from worker.adapters.postgres import outcomes, statements, target
 from worker.adapters.postgres.connect import AUDIT_SETTINGS, Connect, connect
+from worker.adapters.system import system
 from worker.domain import ids
 from worker.domain.units import Lane
 from worker.errors import ConfigError, Unavailable
@@ -91,11 +92,13 @@ class Snapshot:
 
     async def postings(self, causes: Sequence[UUID], rows_max: int) -> Rows:
         """Return the ledger's rows of ``causes``."""
-        return await self._connection.fetch(statements.AUDIT_POSTINGS, causes, rows_max)
+        keys = [str(cause) for cause in causes]
+        return await self._connection.fetch(statements.AUDIT_POSTINGS, keys, rows_max)
 
     async def causes(self, causes: Sequence[UUID]) -> Rows:
         """Return those of ``causes`` that are batches."""
-        return await self._connection.fetch(statements.AUDIT_CAUSES, causes, len(causes))
+        keys = [str(cause) for cause in causes]
+        return await self._connection.fetch(statements.AUDIT_CAUSES, keys, len(keys))
 
     async def balances(self) -> Rows:
         """Return the one sum of what accounts are told to have."""
@@ -118,17 +121,22 @@ class Books:
         self._url = url
         self._connect_by = connect
         self._timeout_s = timeout_s
+        self._system = system()
+        self._retires_at_s = 0.0
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def probe(self) -> None:
         """Return when the database has answered. Raises StoreError by the deadline."""
+        if self._system.clock() >= self._retires_at_s:
+            await self.close()
         try:
-            if self._connection is None or self._connection.is_closed():
-                self._connection = await connect(
-                    self._url, AUDIT_SETTINGS, timeout_s=self._timeout_s
-                )
+            connection = self._connection
+            if connection is None or connection.is_closed():
+                connection = await connect(self._url, AUDIT_SETTINGS, timeout_s=self._timeout_s)
+                self._connection = connection
+                self._retires_at_s = self._system.clock() + target.age_s(self._url, self._system)
             with _translated():
-                await self._connection.fetchval("SELECT 1", timeout=self._timeout_s)
+                await connection.fetchval("SELECT 1", timeout=self._timeout_s)
         except BaseException:
             await self.close()
             raise

@@ -8,7 +8,15 @@ from typing import Final
 
 import asyncpg
 
-from worker.errors import Conflict, OutcomeUnknown, Poison, Refused, StoreError, Unavailable
+from worker.errors import (
+    Conflict,
+    OutcomeUnknown,
+    Poison,
+    Refused,
+    SchemaChanged,
+    StoreError,
+    Unavailable,
+)
 
 DRIVER_ERRORS: Final = (
     OSError,
@@ -31,7 +39,9 @@ def of_statement(error: Exception) -> StoreError:
     sqlstate = error.sqlstate or ""
     # Without the server's DETAIL: it quotes rows, and messages are logged.
     message = f"{sqlstate} {error.args[0]}"
-    if sqlstate in _LOST_RACES or schema_changed(error):
+    if _schema_changed(error):
+        return SchemaChanged(message, sqlstate=sqlstate)
+    if sqlstate in _LOST_RACES:
         return Conflict(message, sqlstate=sqlstate)
     if sqlstate.startswith("23"):
         constraint = str(getattr(error, "constraint_name", None) or "")
@@ -47,6 +57,5 @@ def of_connect(error: Exception) -> StoreError:
     return Unavailable(f"{type(error).__name__}: {error}", sqlstate=sqlstate)
 
 
-def schema_changed(error: Exception) -> bool:
-    """Return whether the statement must be prepared again: nothing was written."""
+def _schema_changed(error: Exception) -> bool:
     return isinstance(error, asyncpg.InvalidCachedStatementError) or "(OC001)" in str(error)

@@ -31,7 +31,7 @@ from worker.domain.state import (
     Payee,
 )
 from worker.domain.units import AccountId, Lane, MarketId, Money, OrderId, Price, Quantity
-from worker.errors import OutcomeUnknown, ParityError
+from worker.errors import OutcomeUnknown, ParityError, SchemaChanged
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Seal, Standing, Statement, System
 
 LOAD_ROWS: Final = 5_000
@@ -149,7 +149,7 @@ class PostgresStore:
             yield connection
         except outcomes.DRIVER_ERRORS as error:
             meaning = outcomes.of_statement(error)
-            if isinstance(meaning, OutcomeUnknown) or outcomes.schema_changed(error):
+            if isinstance(meaning, OutcomeUnknown | SchemaChanged):
                 self._drop()
             raise meaning from error
         except (asyncio.CancelledError, OutcomeUnknown):

@@ -8,10 +8,11 @@ locks), an IAM token instead of a password, and TLS that is always verified.
 """
 
 import asyncio
+import math
+import re
 import ssl
 from collections.abc import Mapping
 from dataclasses import dataclass
-from math import inf
 from typing import Final
 from urllib.parse import parse_qs, urlsplit
 from weakref import WeakKeyDictionary
@@ -25,12 +26,14 @@ from worker.ports import System
 
 DEFAULT_ROLE: Final = "parity_worker"
 ADMIN_ROLE: Final = "admin"
-_REGION: Final = 2
-"""Where a cluster's host name has its region, counted from 0."""
 CONNECTS_A_SECOND: Final = 20.0
 """Of one process; a cluster takes 100 a second from everybody."""
+CONNECTS_AT_ONCE: Final = 50
+"""What a take-over may need; a cluster takes 1,000 at once from everybody."""
 AGE_MAX_S: Final = 45 * 60.0
 """DSQL ends a connection after an hour; ours ends earlier, between two batches."""
+# The second label is dsql-<suffix> behind AWS PrivateLink.
+_ENDPOINT: Final = re.compile(r"[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([a-z0-9-]+)\.on\.aws")
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,22 +52,18 @@ def dsql_address(url: str) -> DsqlAddress:
     """Read a ``dsql://`` URL. Raises ConfigError that names the rule."""
     parts = urlsplit(url)
     host = parts.hostname or ""
-    labels = host.split(".")
-    query = {name: values[-1] for name, values in parse_qs(parts.query).items()}
-    region = query.get("region") or (
-        labels[2] if labels[1:2] == ["dsql"] and len(labels) > _REGION else ""
-    )
+    pairs = parse_qs(parts.query, keep_blank_values=True)
+    query = {name: values[-1] for name, values in pairs.items()}
+    if parts.username or parts.password:
+        raise _unfit("dsql:// takes no user or password: the IAM role decides; name ?role=")
+    if unknown := query.keys() - {"role", "region", "sslrootcert"}:
+        raise _unfit(f"dsql:// does not know ?{min(unknown)}=; it takes ?role=")
+    if empty := [name for name, value in query.items() if not value]:
+        raise _unfit(f"?{empty[0]}= is empty; give it a value or leave it out")
+    named = _ENDPOINT.fullmatch(host)
+    region = query.get("region") or (named[1] if named else "")
     if not host or not region:
-        raise ConfigError(
-            f"PARITY_DATABASE_URL: {host!r} is no DSQL endpoint; expected"
-            " dsql://<cluster>.dsql.<region>.on.aws"
-        )
-    unknown = query.keys() - {"role", "region", "sslrootcert"}
-    if unknown or parts.username or parts.password:
-        raise ConfigError(
-            "PARITY_DATABASE_URL: dsql:// takes ?role= and ?sslrootcert=, and no user or password:"
-            f" the IAM role decides (unknown: {', '.join(sorted(unknown)) or 'user'})"
-        )
+        raise _unfit(f"{host!r} is no DSQL endpoint; write dsql://<cluster>.dsql.<region>.on.aws")
     return DsqlAddress(
         host=host,
         region=region,
@@ -75,6 +74,10 @@ def dsql_address(url: str) -> DsqlAddress:
     )
 
 
+def _unfit(rule: str) -> ConfigError:
+    return ConfigError(f"PARITY_DATABASE_URL: {rule}")
+
+
 def is_dsql(url: str) -> bool:
     """Return whether a database URL names a DSQL cluster."""
     return url.startswith("dsql://")
@@ -82,7 +85,7 @@ def is_dsql(url: str) -> bool:
 
 def age_s(url: str, system: System) -> float:
     """Return how old a connection may become; jittered, so that lanes do not renew together."""
-    return AGE_MAX_S * system.random.uniform(0.8, 1.0) if is_dsql(url) else inf
+    return AGE_MAX_S * system.random.uniform(0.8, 1.0) if is_dsql(url) else math.inf
 
 
 def cluster(url: str) -> "Dsql":
@@ -93,48 +96,67 @@ def cluster(url: str) -> "Dsql":
     return known[url]
 
 
+class Turns:
+    """Spreads what is asked for: ``at_once`` in the beginning, then so many a second."""
+
+    def __init__(self, a_second: float, at_once: int, system: System) -> None:
+        self._every_s, self._at_once = 1 / a_second, at_once
+        self._system = system
+        self._next_at_s = -math.inf
+
+    async def take(self) -> None:
+        """Return when it is this caller's turn; the turn of who gives up is lost."""
+        now_s = self._system.clock()
+        saved_s = (self._at_once - 1) * self._every_s
+        at_s = max(self._next_at_s, now_s - saved_s)
+        self._next_at_s = at_s + self._every_s
+        if at_s > now_s:
+            await self._system.sleep(at_s - now_s)
+
+
 class Dsql:
     """Connections to one DSQL cluster as one role: one token provider, bounded in rate."""
 
     def __init__(self, address: DsqlAddress, system: System) -> None:
-        self._address, self._system = address, system
+        """Raise ConfigError when ``sslrootcert`` holds no certificates."""
+        self._address = address
         self._tokens = DsqlTokens(
             address.host, address.region, admin=address.role == ADMIN_ROLE, clock=system.clock
         )
-        self._turn = asyncio.Lock()
-        self._next_at_s = 0.0
-        self._context = ssl.create_default_context(cafile=address.ca_file)
+        self._turns = Turns(CONNECTS_A_SECOND, CONNECTS_AT_ONCE, system)
+        try:
+            self._context = ssl.create_default_context(cafile=address.ca_file)
+        except OSError as error:
+            raise _unfit(f"?sslrootcert={address.ca_file}: {error}; name a PEM file") from error
         self._context.set_alpn_protocols(["postgresql"])
 
     async def connect(
         self, settings: Mapping[str, str], *, timeout_s: float
     ) -> "asyncpg.Connection[asyncpg.Record]":
         """Connect with a token. TLS from the first byte, certificate and name verified."""
-        await self._take_turn()
+        await self._turns.take()
         address = self._address
-        return await asyncpg.connect(
-            host=address.host,
-            port=address.port,
-            user=address.role,
-            database=address.database,
-            password=self._tokens.token,
-            ssl=self._context,
-            direct_tls=True,
-            server_settings={"application_name": settings["application_name"]},
-            timeout=timeout_s,
-            command_timeout=timeout_s,
-        )
+        try:
+            return await asyncpg.connect(
+                host=address.host,
+                port=address.port,
+                user=address.role,
+                database=address.database,
+                password=self._tokens.token,
+                ssl=self._context,
+                direct_tls=True,
+                server_settings={"application_name": settings["application_name"]},
+                timeout=timeout_s,
+                command_timeout=timeout_s,
+            )
+        except asyncpg.PostgresError:
+            # Refused with this token, whatever for: the next attempt comes with a new one.
+            self._tokens.forget()
+            raise
 
     async def close(self) -> None:
         """Let go of the token provider."""
         await self._tokens.close()
-
-    async def _take_turn(self) -> None:
-        async with self._turn:
-            wait_s = self._next_at_s - self._system.clock()
-            if wait_s > 0:
-                await self._system.sleep(wait_s)
-            self._next_at_s = self._system.clock() + 1 / CONNECTS_A_SECOND
 
 
 _CLUSTERS: Final[WeakKeyDictionary[asyncio.AbstractEventLoop, dict[str, Dsql]]] = (

@@ -1,5 +1,5 @@
 -- Which of some causes are batches. $1 causes, $2 row limit
 SELECT batch_id
   FROM batches
- WHERE batch_id = ANY ($1::uuid[])
+ WHERE batch_id = ANY ($1::text[]::uuid[])
  LIMIT $2

@@ -1,0 +1,323 @@
+"""IAM tokens for DSQL and for MSK, by botocore's credential chain, against local endpoints."""
+
+import asyncio
+import base64
+import logging
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+from aiobotocore.credentials import AioRefreshableCredentials
+from aiokafka.errors import KafkaConnectionError
+
+from tests.support.aws import (
+    SECRET,
+    SESSION,
+    CredentialServer,
+    credential_server,
+    without_credentials,
+)
+from tests.support.eventually import eventually
+from worker.adapters import iam
+from worker.adapters.kafka.iam import BearerTokens, msk_tokens, region_of
+from worker.adapters.postgres.tokens import DsqlTokens
+from worker.errors import ConfigError, Unavailable
+from worker.telemetry import configure_logging
+
+HOST = "abc.dsql.us-east-1.on.aws"
+TURNS = 100
+"""Turns of the event loop that must be possible while the credential chain waits."""
+
+Mint = Callable[[], Coroutine[Any, Any, str]]
+
+
+@asynccontextmanager
+async def dsql(clock: Callable[[], float]) -> AsyncIterator[Mint]:
+    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=clock)
+    yield tokens.token
+    await tokens.close()
+
+
+@asynccontextmanager
+async def msk(clock: Callable[[], float]) -> AsyncIterator[Mint]:
+    yield msk_tokens("us-east-1", clock).token
+
+
+Open = Callable[[Callable[[], float]], AbstractAsyncContextManager[Mint]]
+
+
+@pytest.fixture(autouse=True)
+def _no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    without_credentials(monkeypatch)
+
+
+@pytest.fixture
+def server() -> Iterator[CredentialServer]:
+    with credential_server() as made:
+        yield made
+
+
+@pytest.fixture(params=["environment", "container", "web identity"])
+def key_id(
+    request: pytest.FixtureRequest,
+    server: CredentialServer,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+) -> str:
+    """Set up one source of credentials, and return the key id that it gives."""
+    if request.param == "environment":
+        monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
+        monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+        return "AKIAENVIRONMENT"
+    if request.param == "container":
+        server.for_container(monkeypatch)
+        return "ASIACONTAINER1"
+    server.for_web_identity(monkeypatch, tmp_path / "identity")
+    return "ASIAWEB1"
+
+
+def read(token: str) -> Mapping[str, str]:
+    """Return the parameters of the URL in a token, and its host."""
+    if "?" not in token:
+        token = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
+    parts = urlsplit(token if "://" in token else f"https://{token}")
+    found = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return {**found, "host": parts.hostname or ""}
+
+
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_every_source_of_credentials_signs(
+    service: Open, key_id: str, server: CredentialServer
+) -> None:
+    async with service(time.monotonic) as mint:
+        said = read(await mint())
+
+    assert said["X-Amz-Credential"].startswith(f"{key_id}/")
+    assert said.get("X-Amz-Security-Token") == (None if "ENV" in key_id else SESSION)
+    assert said["X-Amz-SignedHeaders"] == "host"
+    assert server.identities == (["web-identity"] if "WEB" in key_id else [])
+
+
+async def test_a_token_for_msk_is_a_presigned_connect_to_its_region(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+
+    token = await msk_tokens("eu-west-1", time.monotonic).token()
+
+    said = read(token)
+    assert said["host"] == "kafka.eu-west-1.amazonaws.com"
+    assert said["Action"] == "kafka-cluster:Connect"
+    assert said["X-Amz-Credential"].endswith("/eu-west-1/kafka-cluster/aws4_request")
+    assert int(said["X-Amz-Expires"]) == iam.TOKEN_LIFE_S
+    assert said["User-Agent"] == "parity"
+    assert set(token).isdisjoint("=+/")
+
+
+@pytest.mark.parametrize(
+    ("brokers", "region"),
+    [
+        ("boot-abc.c1.kafka-serverless.us-east-1.amazonaws.com:9098", "us-east-1"),
+        ("b-1.x.abc.c2.kafka.eu-central-1.amazonaws.com:9098,b-2.x:9098", "eu-central-1"),
+    ],
+)
+def test_the_region_of_msk_is_in_its_brokers_names(brokers: str, region: str) -> None:
+    assert region_of(brokers) == region
+
+
+def test_brokers_that_name_no_region_are_told_which_variable_does() -> None:
+    with pytest.raises(ConfigError, match=r"PARITY_BOOTSTRAP_SERVERS='k:9098'.*PARITY_KAFKA_REG"):
+        region_of("k:9098")
+
+
+@pytest.mark.shows("F12")
+@pytest.mark.parametrize("key_id", ["container", "web identity"], indirect=True)
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_the_event_loop_turns_while_credentials_are_waited_for(
+    service: Open, key_id: str, server: CredentialServer
+) -> None:
+    server.may_answer.clear()
+    async with service(time.monotonic) as mint:
+        minting = asyncio.create_task(mint())
+        await eventually(server.asked.is_set, 10)
+        # The endpoint gives up on its own if these turns are not to be had.
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        assert not minting.done()
+        server.may_answer.set()
+
+        assert read(await minting)["X-Amz-Credential"].startswith(f"{key_id}/")
+
+
+_watched: list[int] = []
+_opened: list[str] = []
+
+
+def _note(event: str, arguments: tuple[object, ...]) -> None:
+    if _watched and threading.get_ident() == _watched[0]:
+        if event == "open" and "botocore" in str(arguments[0]):
+            _opened.append(str(arguments[0]))
+        elif event == "socket.getaddrinfo":
+            _opened.append(f"name {arguments[0]}")
+
+
+@pytest.mark.shows("F12")
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_the_event_loops_thread_reads_no_model_and_resolves_no_name(
+    service: Open, key_id: str
+) -> None:
+    """botocore reads and parses 200 ms worth of models before its first signature."""
+    sys.addaudithook(_note)
+    _opened.clear()
+    async with service(time.monotonic) as mint:
+        _watched[:] = [threading.get_ident()]
+        try:
+            said = read(await mint())
+        finally:
+            _watched.clear()
+
+    assert said["X-Amz-Credential"].startswith(f"{key_id}/")
+    assert _opened == []
+
+
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_many_connections_wait_for_one_minting(
+    service: Open, server: CredentialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.for_container(monkeypatch)
+    async with service(time.monotonic) as mint:
+        tokens = await asyncio.gather(*(mint() for _ in range(50)))
+
+    assert len(set(tokens)) == 1
+    assert server.answers == 1
+
+
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_a_token_is_kept_for_most_of_its_life_and_then_minted_anew(
+    service: Open, server: CredentialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.for_container(monkeypatch)
+    # So short-lived that botocore renews them with every minting: each token tells itself apart.
+    server.life_s = 60
+    now_s = [0.0]
+    async with service(lambda: now_s[0]) as mint:
+        first = await mint()
+        now_s[0] = iam.REUSED_S - 1
+        kept = await mint()
+        now_s[0] = iam.REUSED_S
+        renewed = await mint()
+
+    assert kept == first
+    assert read(renewed)["X-Amz-Credential"] != read(first)["X-Amz-Credential"]
+
+
+@pytest.mark.shows("F28")
+def test_a_token_never_outlives_its_credentials() -> None:
+    renewed_s = AioRefreshableCredentials._mandatory_refresh_timeout
+    assert renewed_s == iam.CREDENTIALS_LEFT_S, "botocore renews at another time"
+    assert 0.8 * min(renewed_s, iam.TOKEN_LIFE_S) >= iam.REUSED_S
+
+
+@pytest.mark.shows("F28")
+async def test_a_token_that_was_refused_is_not_used_again(
+    server: CredentialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.for_container(monkeypatch)
+    server.life_s = 60
+    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=time.monotonic)
+    first = await tokens.token()
+    tokens.forget()
+
+    assert await tokens.token() != first
+    await tokens.close()
+
+
+@pytest.mark.shows("F28")
+async def test_without_credentials_both_say_so_in_their_own_words() -> None:
+    tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=time.monotonic)
+    with pytest.raises(Unavailable, match=f"no IAM token for {HOST}: NoCredentialsError"):
+        await tokens.token()
+    await tokens.close()
+    # What aiokafka takes for a failed connection, to be tried again.
+    with pytest.raises(KafkaConnectionError, match="no IAM token for MSK in us-east-1"):
+        await msk_tokens("us-east-1", time.monotonic).token()
+
+
+async def test_an_endpoint_that_never_answers_is_given_up(
+    server: CredentialServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.for_container(monkeypatch)
+    server.may_answer.clear()
+    monkeypatch.setattr(iam, "MINT_TIMEOUT_S", 0.2)
+    tokens = msk_tokens("us-east-1", time.monotonic)
+    with pytest.raises(KafkaConnectionError, match="TimeoutError"):
+        await tokens.token()
+    server.may_answer.set()
+    monkeypatch.undo()
+    server.for_container(monkeypatch)
+
+    assert read(await tokens.token())["X-Amz-Security-Token"] == SESSION
+
+
+async def test_the_admin_role_mints_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
+    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
+    for admin, action in ((True, "DbConnectAdmin"), (False, "DbConnect")):
+        tokens = DsqlTokens(HOST, "us-east-1", admin=admin, clock=time.monotonic)
+        assert read(await tokens.token())["Action"] == action
+        await tokens.close()
+
+
+@pytest.fixture
+def loggers_as_they_were() -> Iterator[None]:
+    names = ("", "aiokafka", "aiobotocore", "botocore")
+    levels = {name: logging.getLogger(name).level for name in names}
+    yield
+    for name, level in levels.items():
+        logging.getLogger(name).setLevel(level)
+
+
+@pytest.mark.shows("F28")
+@pytest.mark.usefixtures("loggers_as_they_were")
+@pytest.mark.parametrize("service", [dsql, msk])
+async def test_neither_a_token_nor_a_credential_is_logged(
+    service: Open,
+    server: CredentialServer,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    logging.getLogger().setLevel(logging.DEBUG)
+    configure_logging("DEBUG", as_json=True)
+    server.for_container(monkeypatch)
+    async with service(time.monotonic) as mint:
+        token = await mint()
+
+    signature = read(token)["X-Amz-Signature"]
+    assert not [secret for secret in (SECRET, SESSION, token, signature) if secret in caplog.text]
+
+
+async def test_a_cache_serves_whoever_asks_while_it_mints() -> None:
+    started, go_on = asyncio.Event(), asyncio.Event()
+    minted = []
+
+    async def mint() -> str:
+        started.set()
+        await go_on.wait()
+        minted.append(1)
+        return f"token-{len(minted)}"
+
+    provider = BearerTokens(iam.TokenCache("a test", mint, time.monotonic))
+    asking = [asyncio.create_task(provider.token()) for _ in range(3)]
+    await started.wait()
+    # Who minted is gone; the others must not wait for ever.
+    asking[0].cancel()
+    go_on.set()
+
+    assert {await asking[1], await asking[2]} == {"token-1"}

@@ -1,0 +1,232 @@
+"""TLS and bearer tokens to a real broker: every client of the worker, and sessions that end."""
+
+import asyncio
+import logging
+from collections.abc import Iterator
+
+import pytest
+from aiokafka.errors import KafkaConnectionError
+
+from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
+from tests.support.books import buy, deposit, open_market, sell
+from tests.support.eventually import eventually
+from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
+from tests.support.system import SESSION_S, Member, System
+from tests.support.tls_terminator import CA_FILE
+from worker import app, config
+from worker.adapters.iam import NoToken
+from worker.adapters.kafka import AiokafkaBroker, Deadlines
+from worker.adapters.kafka.settings import Security, encrypted, msk_iam
+from worker.errors import BrokerError, ConfigError
+
+pytestmark = pytest.mark.integration
+
+SESSION_LIFE_S = 2.0
+ROUNDS = 6
+BEARER = "auth=Bearer"
+"""Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
+IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
+
+
+@pytest.fixture(scope="module")
+def kafka() -> Iterator[SecureKafka]:
+    with secure_kafka() as started:
+        yield started
+
+
+async def _join(system: System, kafka: SecureKafka, security: Security) -> Member:
+    """Start a worker that reaches the broker by ``security``."""
+    settings = system.settings.model_copy(update={"bootstrap_servers": kafka.bootstrap})
+    broker = AiokafkaBroker(
+        kafka.bootstrap,
+        settings.group_id,
+        "secure",
+        security=security,
+        deadlines=Deadlines(session_s=SESSION_S),
+    )
+    worker = app.Worker(settings, broker, await app.find_streams(settings, broker))
+    task = asyncio.create_task(worker.assignments.run(), name="member")
+    system.workers.append(member := Member(worker, broker, task))
+    return member
+
+
+async def test_one_token_opens_every_connection_of_worker_and_publisher(
+    kafka: SecureKafka, database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    issuer = Issuer(life_s=3600, reused=True)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        publisher = OrderPublisher(
+            kafka.bootstrap,
+            orders_topic=system.settings.orders_topic,
+            transfers_topic=system.settings.transfers_topic,
+            security=issuer.security().arguments(),
+        )
+        market = system.market(0)
+        async with publisher:
+            await publisher.publish_all([deposit("ann", 1000), deposit("ben", 1000)])
+            await publisher.publish_all([open_market(market)])
+            await system.answered()
+            await publisher.publish_all([buy(market, "ann", 3, 40), sell(market, "ben", 3, 40)])
+        await system.check_invariants()
+        assert len(await system.events("ORDER_FILLED")) == 1
+
+    assert len(issuer.minted) == 1
+    assert BEARER not in caplog.text
+
+
+@pytest.fixture
+def talkative(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
+    """Let aiokafka say what it sends, as somebody may who looks for a fault."""
+    caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "aiokafka.conn")
+    return caplog
+
+
+@pytest.mark.shows("F28")
+async def test_a_publisher_keeps_its_token_out_of_the_log(
+    kafka: SecureKafka, topic_prefix: str, talkative: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True)
+    publisher = OrderPublisher(
+        kafka.bootstrap,
+        orders_topic=f"{topic_prefix}none",
+        security=issuer.security().arguments(),
+    )
+    with pytest.raises(TopicUnfit):
+        async with publisher:
+            pass
+
+    assert len(issuer.minted) == 1
+    assert BEARER not in talkative.text
+
+
+@pytest.mark.shows("F28", "F32")
+async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
+    kafka: SecureKafka, database_url: str, topic_prefix: str
+) -> None:
+    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        for number in range(ROUNDS):
+            before = len(issuer.minted)
+            await system.publish(deposit(f"account-{number}", 100))
+            await system.answered()
+            # Until a session has ended, and a new one has begun.
+            await eventually(lambda before=before: len(issuer.minted) > before, 20)  # type: ignore[misc]
+        await system.check_invariants()
+        assert len(await system.events("DEPOSITED")) == ROUNDS
+
+
+@pytest.mark.shows("F29")
+async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
+    kafka: SecureKafka,
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True)
+    unvouched = encrypted("").ssl_context
+    security = issuer.security()
+    arguments = {**security.arguments(), "ssl_context": unvouched}
+    broker = AiokafkaBroker(
+        kafka.bootstrap,
+        "group",
+        "client",
+        security=Security(
+            protocol="SASL_SSL",
+            ssl_context=unvouched,
+            mechanism="OAUTHBEARER",
+            token_provider=issuer.tokens,
+        ),
+        deadlines=IMPATIENT,
+    )
+    with pytest.raises(BrokerError):
+        await broker.describe(["topic"])
+    with pytest.raises(BrokerUnreachable):
+        async with OrderPublisher(
+            kafka.bootstrap, delivery=Delivery(timeout_s=2), security=arguments
+        ):
+            pass
+    assert issuer.minted == []
+
+
+@pytest.mark.shows("F63")
+async def test_a_token_that_the_broker_refuses_is_a_broker_error_by_the_deadline(
+    kafka: SecureKafka,
+) -> None:
+    expired = Issuer(life_s=-60, reused=True)
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=expired.security(), deadlines=IMPATIENT
+    )
+    with pytest.raises(BrokerError):
+        await broker.describe(["topic"])
+    with pytest.raises(BrokerError):
+        await broker.producer()
+
+
+async def test_without_a_token_every_client_ends_in_a_broker_error(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    issuer = Issuer(life_s=60, reused=True)
+
+    async def none() -> str:
+        raise NoToken("no IAM token for a test: NoCredentialsError")
+
+    monkeypatch.setattr(issuer.tokens._cache, "token", none)
+    with pytest.raises(KafkaConnectionError):
+        await issuer.tokens.token()
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
+    )
+    with pytest.raises(BrokerError):
+        await broker.describe(["topic"])
+    with pytest.raises(BrokerError):
+        await broker.producer()
+
+
+# Settings.
+
+
+def _security(**settings: object) -> Security:
+    return app.make_security(config.load(**settings))
+
+
+def test_without_a_setting_nothing_is_encrypted() -> None:
+    assert _security().arguments()["security_protocol"] == "PLAINTEXT"
+
+
+def test_tls_verifies_certificate_and_name() -> None:
+    security = _security(kafka_security="SSL", kafka_ca_file=str(CA_FILE))
+    assert security.protocol == "SSL"
+    assert security.ssl_context is not None
+    assert security.ssl_context.check_hostname
+    assert security.token_provider is None
+
+
+def test_msk_takes_its_region_from_the_brokers_or_from_a_setting() -> None:
+    brokers = "boot-abc.c1.kafka-serverless.eu-west-3.amazonaws.com:9098"
+    for security in (
+        _security(kafka_security="SASL_SSL_MSK_IAM", bootstrap_servers=brokers),
+        _security(kafka_security="SASL_SSL_MSK_IAM", kafka_region="eu-west-3"),
+        msk_iam("k:9098", region="eu-west-3", ca_file="", clock=lambda: 0.0),
+    ):
+        arguments = security.arguments()
+        assert arguments["security_protocol"] == "SASL_SSL"
+        assert arguments["sasl_mechanism"] == "OAUTHBEARER"
+        assert arguments["sasl_oauth_token_provider"] is not None
+        assert "token" not in repr(security.password)
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"kafka_security": "SASL_SSL_MSK_IAM"}, "set PARITY_KAFKA_REGION"),
+        ({"kafka_security": "SSL", "kafka_ca_file": "/nowhere.pem"}, "PARITY_KAFKA_CA_FILE='/now"),
+        ({"kafka_security": "SASL"}, "PARITY_KAFKA_SECURITY='SASL'"),
+        ({"kafka_region": "EU WEST"}, "PARITY_KAFKA_REGION='EU WEST'"),
+    ],
+)
+def test_what_cannot_work_is_the_operators_to_correct(
+    settings: dict[str, object], told: str
+) -> None:
+    with pytest.raises(ConfigError, match=told):
+        _security(**settings)

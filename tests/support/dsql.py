@@ -1,0 +1,271 @@
+"""What a client meets of an Aurora DSQL endpoint first, in front of PostgreSQL.
+
+TLS from the first byte with ALPN, a token for a password whose signature is checked, and a refusal
+of the settings and statements that DSQL refuses and this worker must never send. It says nothing of
+DSQL's SQL dialect beyond that, of its limits, or of its concurrency: conflicts come on order.
+"""
+
+import asyncio
+import contextlib
+import re
+import ssl
+import struct
+import time
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final, Self
+from urllib.parse import parse_qs, urlsplit
+
+import asyncpg
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.credentials import Credentials
+
+from tests.support.tls_terminator import CA_FILE, TLS
+
+REGION: Final = "us-east-1"
+KEY_ID: Final = "AKIASTANDIN"
+SECRET: Final = "stand-in-secret"  # noqa: S105
+ROLE: Final = "postgres"
+"""Whom PostgreSQL knows; a cluster would know ``parity_worker``."""
+OC000: Final = "change conflicts with another transaction, please retry: (OC000)"
+OC001: Final = "schema has been updated by another transaction, please retry: (OC001)"
+
+_SETTINGS: Final = frozenset({"user", "database", "client_encoding", "application_name"})
+_REFUSED_STATEMENTS: Final = re.compile(
+    r"\s*((un)?listen|notify|savepoint|release|set|reset|discard|prepare|deallocate|declare|close"
+    r"|lock|copy|do|truncate|vacuum|merge)\b",
+    re.IGNORECASE,
+)
+_REFUSED_WORDS: Final = re.compile(
+    r"\bpg_(advisory\w*|catalog|type|range|attribute|proc)\b|\bset_config\b"
+    r"|\brollback\s+to\b|\bfor\s+(no\s+key\s+)?share\b|\b(read\s+committed|serializable)\b",
+    re.IGNORECASE,
+)
+_COMMENT: Final = re.compile(r"--[^\n]*")
+_BATCH: Final = b"INSERT INTO batches"
+_TRADE: Final = b"INSERT INTO trades"
+"""Beside the batch in one statement; a step of its own else."""
+_LENGTH: Final = struct.Struct("!I")
+# botocore has no types.
+_SIGNER: Final[Any] = SigV4QueryAuth
+_CREDENTIALS: Final[Any] = Credentials
+_REQUEST: Final[Any] = AWSRequest
+_CANCEL: Final = 80877102
+
+
+@dataclass
+class DsqlEndpoint:
+    """Listens at ``url``, and remembers what it was asked."""
+
+    database_url: str
+    port: int = 0
+    sent: set[str] = field(default_factory=set)
+    """Every statement's text."""
+    refused: set[str] = field(default_factory=set)
+    conflicts: deque[str] = field(default_factory=deque)
+    """Texts with which the next batches are refused as 40001, each at its commit."""
+    connections: int = 0
+    silent: bool = False
+    """Take what comes, and answer nothing more."""
+    cancels: int = 0
+    protocols: set[str | None] = field(default_factory=set)
+    _links: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def url(self) -> str:
+        path = urlsplit(self.database_url).path
+        trust = f"region={REGION}&sslrootcert={CA_FILE}"
+        return f"dsql://localhost:{self.port}{path}?role={ROLE}&{trust}"
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, database_url: str) -> AsyncIterator[Self]:
+        """Stand before a database, which from now on has DSQL's isolation."""
+        connection = await asyncpg.connect(database_url)
+        name = urlsplit(database_url).path.strip("/")
+        level = "default_transaction_isolation = 'repeatable read'"
+        await connection.execute(f'ALTER DATABASE "{name}" SET {level}')
+        await connection.close()
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(TLS / "right.pem")
+        context.set_alpn_protocols(["postgresql"])
+        endpoint = cls(database_url)
+        server = await asyncio.start_server(endpoint._accept, "127.0.0.1", 0, ssl=context)
+        endpoint.port = server.sockets[0].getsockname()[1]
+        try:
+            yield endpoint
+        finally:
+            server.close()
+            for link in endpoint._links:
+                link.cancel()
+            if endpoint._links:
+                await asyncio.wait(endpoint._links)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        self.protocols.add(writer.get_extra_info("ssl_object").selected_alpn_protocol())
+        try:
+            await _Link(self, reader, writer).run()
+        except (OSError, asyncio.IncompleteReadError, _RefusedError, asyncio.CancelledError):
+            pass
+        finally:
+            self._links.discard(task)
+            writer.transport.abort()
+
+
+class _RefusedError(Exception):
+    """The connection ends here."""
+
+
+class _Link:
+    """One connection."""
+
+    def __init__(
+        self, endpoint: DsqlEndpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter
+    ) -> None:
+        self._endpoint = endpoint
+        self._from_client, self._to_client = reader, writer
+        self._texts: dict[bytes, bytes] = {}
+        self._in_batch = False
+        self._aborted: str | None = None
+
+    async def run(self) -> None:
+        startup = await self._startup()
+        target = urlsplit(self._endpoint.database_url)
+        reader, writer = await asyncio.open_connection(target.hostname, target.port)
+        self._from_server, self._to_server = reader, writer
+        writer.write(startup)
+        self._endpoint.connections += 1
+        ways = {asyncio.create_task(self._up()), asyncio.create_task(self._down())}
+        try:
+            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for way in ways:
+                way.cancel()
+            await asyncio.gather(*ways, return_exceptions=True)
+            writer.transport.abort()
+
+    async def _startup(self) -> bytes:
+        """Check settings and token; return the message for PostgreSQL."""
+        body = await _body(self._from_client)
+        if _LENGTH.unpack(body[4:8])[0] == _CANCEL:
+            self._endpoint.cancels += 1
+            raise _RefusedError
+        words = body[8:].rstrip(b"\0").decode().split("\0")
+        settings = dict(zip(words[::2], words[1::2], strict=True))
+        for name in settings.keys() - _SETTINGS:
+            self._refuse(f"SET {name}")
+        self._to_client.write(b"R" + _LENGTH.pack(8) + _LENGTH.pack(3))
+        kind = await self._from_client.readexactly(1)
+        password = (await _body(self._from_client))[4:].rstrip(b"\0").decode()
+        if kind != b"p" or not _is_token(password, settings["user"]):
+            self._fail("28000", "unable to accept connection, access denied", severity="FATAL")
+            raise _RefusedError
+        return body
+
+    async def _up(self) -> None:
+        while True:
+            kind = await self._from_client.readexactly(1)
+            message = kind + await _body(self._from_client)
+            if kind == b"P":
+                name, text, _ = message[5:].split(b"\0", 2)
+                self._texts[name] = text
+                self._look(text)
+            elif kind == b"Q":
+                message = self._query(message)
+            elif kind == b"B" and await self._lost(message):
+                continue
+            if self._endpoint.silent:
+                continue
+            self._to_server.write(message)
+            await self._to_server.drain()
+
+    def _query(self, message: bytes) -> bytes:
+        text = message[5:].rstrip(b"\0")
+        self._look(text)
+        if text == b"COMMIT" and self._in_batch and self._endpoint.conflicts:
+            # The transaction is gone, and its COMMIT says why.
+            self._aborted = self._endpoint.conflicts.popleft()
+            message = b"Q" + _LENGTH.pack(13) + b"ROLLBACK\0"
+        self._in_batch = False
+        return message
+
+    async def _lost(self, bind: bytes) -> bool:
+        """Refuse a batch that is a transaction by itself, if there is a conflict to give."""
+        _, name, _ = bind[5:].split(b"\0", 2)
+        text = self._texts.get(name, b"")
+        if _BATCH not in text:
+            return False
+        if _TRADE not in text:
+            self._in_batch = True
+            return False
+        if not self._endpoint.conflicts:
+            return False
+        while await self._from_client.readexactly(1) != b"S":
+            await _body(self._from_client)
+        await _body(self._from_client)
+        self._fail("40001", self._endpoint.conflicts.popleft())
+        self._to_client.write(b"Z" + _LENGTH.pack(5) + b"I")
+        return True
+
+    async def _down(self) -> None:
+        while True:
+            kind = await self._from_server.readexactly(1)
+            message = kind + await _body(self._from_server)
+            if self._aborted is None:
+                self._to_client.write(message)
+            elif kind == b"Z":
+                self._fail("40001", self._aborted)
+                self._aborted = None
+                self._to_client.write(message)
+            with contextlib.suppress(OSError):
+                await self._to_client.drain()
+
+    def _look(self, text: bytes) -> None:
+        statement = _COMMENT.sub("", text.decode())
+        self._endpoint.sent.add(statement)
+        if _REFUSED_STATEMENTS.match(statement) or _REFUSED_WORDS.search(statement):
+            self._refuse(statement)
+
+    def _refuse(self, what: str) -> None:
+        """Remember it, answer as DSQL does, and end the connection: the test has failed anyway."""
+        self._endpoint.refused.add(what)
+        self._fail("0A000", f"not supported: {what}", severity="FATAL")
+        raise _RefusedError
+
+    def _fail(self, sqlstate: str, text: str, *, severity: str = "ERROR") -> None:
+        fields = f"S{severity}\0V{severity}\0C{sqlstate}\0M{text}\0\0".encode()
+        self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
+
+
+def _is_token(password: str, role: str) -> bool:
+    """Whether this is a token for this endpoint and role, signed by who may, and still young."""
+    unsigned, _, signature = f"https://{password}".partition("&X-Amz-Signature=")
+    said = {name: values[0] for name, values in parse_qs(urlsplit(unsigned).query).items()}
+    action = "DbConnectAdmin" if role == "admin" else "DbConnect"
+    if urlsplit(unsigned).netloc != "localhost" or said.get("Action") != action:
+        return False
+    made_at = datetime.strptime(said["X-Amz-Date"], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    life = timedelta(seconds=int(said["X-Amz-Expires"]))
+    if not made_at <= datetime.fromtimestamp(time.time(), UTC) < made_at + life:
+        return False
+    return signature == _signature(unsigned, said["X-Amz-Date"])
+
+
+def _signature(unsigned: str, date: str) -> str:
+    signer = _SIGNER(_CREDENTIALS(KEY_ID, SECRET), "dsql", REGION)
+    request = _REQUEST("GET", unsigned, headers={"host": "localhost"})
+    request.context["timestamp"] = date
+    canonical = signer.canonical_request(request)
+    return str(signer.signature(signer.string_to_sign(request, canonical), request))
+
+
+async def _body(reader: asyncio.StreamReader) -> bytes:
+    length = await reader.readexactly(4)
+    return length + await reader.readexactly(_LENGTH.unpack(length)[0] - 4)

@@ -1,0 +1,92 @@
+"""Apache Kafka behind TLS that asks for a bearer token, as Amazon MSK does with IAM.
+
+It takes unsecured JSON Web Tokens, where MSK takes presigned URLs: what is shown is how tokens
+reach the broker and what happens when they end, not what is in them.
+"""
+
+import json
+import ssl
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import count
+
+import pytest
+
+from tests.support.tls_terminator import CA_FILE, TLS
+from worker.adapters.iam import TokenCache
+from worker.adapters.kafka.iam import BearerTokens
+from worker.adapters.kafka.settings import Security, encrypted
+from worker.embedded import EmbeddedKafka
+from worker.embedded import kafka as embedded
+from worker.embedded.process import free_port
+
+_LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+
+
+@dataclass(frozen=True, slots=True)
+class SecureKafka:
+    """``plain`` is the same cluster without any of it, for the rest of a test."""
+
+    bootstrap: str
+    plain: str
+
+
+@contextmanager
+def secure_kafka() -> Iterator[SecureKafka]:
+    port, controller_port, secure_port = free_port(), free_port(), free_port()
+    plain, secure = f"PLAINTEXT://127.0.0.1:{port}", f"TOKEN://localhost:{secure_port}"
+    own = "listener.name.token"
+    config = {
+        "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller_port},{secure}",
+        "advertised.listeners": f"{plain},{secure}",
+        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL",
+        "inter.broker.listener.name": "PLAINTEXT",
+        f"{own}.ssl.keystore.type": "PEM",
+        f"{own}.ssl.keystore.location": str(TLS / "right.pem"),
+        f"{own}.sasl.enabled.mechanisms": "OAUTHBEARER",
+        f"{own}.oauthbearer.sasl.jaas.config": f'{_LOGIN} unsecuredLoginStringClaim_sub="broker";',
+    }
+    ports = iter((port, controller_port))
+    with pytest.MonkeyPatch.context() as patch:
+        # The listeners name the ports, which are otherwise chosen later.
+        patch.setattr(embedded, "free_port", lambda: next(ports))
+        server = EmbeddedKafka.start(config=config)
+    with server:
+        yield SecureKafka(f"localhost:{secure_port}", f"127.0.0.1:{port}")
+
+
+class Issuer:
+    """Mints tokens that live ``life_s``; ``reused``: each serves many connections."""
+
+    def __init__(self, *, life_s: float, reused: bool) -> None:
+        self._life_s = life_s
+        self.minted: list[str] = []
+        # A clock that leaps makes every token too old to be used again.
+        leaps = count(step=1_000_000)
+        clock = time.monotonic if reused else lambda: float(next(leaps))
+        self.tokens = BearerTokens(TokenCache("a test", self._mint, clock))
+
+    def security(self) -> Security:
+        """Return TLS by the tests' authority, and these tokens."""
+        context: ssl.SSLContext | None = encrypted(str(CA_FILE)).ssl_context
+        return Security(
+            protocol="SASL_SSL",
+            ssl_context=context,
+            mechanism="OAUTHBEARER",
+            token_provider=self.tokens,
+        )
+
+    async def _mint(self) -> str:
+        now_s = time.time()
+        claims = {"sub": "parity", "iat": now_s, "exp": now_s + self._life_s}
+        parts = ({"alg": "none"}, claims)
+        token = "".join(f"{_encoded(part)}." for part in parts)
+        self.minted.append(token)
+        return token
+
+
+def _encoded(part: object) -> str:
+    return urlsafe_b64encode(json.dumps(part).encode()).rstrip(b"=").decode()

@@ -1,0 +1,78 @@
+"""Amazon MSK takes IAM for an OAUTHBEARER token: a presigned ``kafka-cluster:Connect``, in base64.
+
+The broker ends a session when its token ends, and aiokafka cannot renew one (A28): it connects
+again, with a token from here. To the worker that is a broken connection like any other.
+"""
+
+import re
+from base64 import urlsafe_b64encode
+from typing import Final
+
+from aiobotocore.session import AioSession
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.errors import KafkaConnectionError
+from botocore.auth import SigV4QueryAuth
+from botocore.awsrequest import AWSRequest
+from botocore.exceptions import NoCredentialsError
+from typing_extensions import override
+
+from worker.adapters.iam import TOKEN_LIFE_S, NoToken, TokenCache, prepared_session
+from worker.errors import ConfigError
+from worker.ports import Monotonic
+
+_BROKER: Final = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
+_SERVICE: Final = "kafka-cluster"
+_AGENT: Final = "parity"
+
+
+def region_of(bootstrap_servers: str) -> str:
+    """Return the region that MSK's broker names carry. Raises ConfigError when none does."""
+    found = _BROKER.search(bootstrap_servers)
+    if found is None:
+        raise ConfigError(
+            f"PARITY_BOOTSTRAP_SERVERS={bootstrap_servers!r}: names no broker of MSK, by which to"
+            " tell the region; set PARITY_KAFKA_REGION"
+        )
+    return found[1]
+
+
+class BearerTokens(AbstractTokenProvider):
+    """Gives aiokafka a token for every connection; one serves many."""
+
+    def __init__(self, cache: TokenCache) -> None:
+        self._cache = cache
+
+    @override
+    async def token(self) -> str:
+        """Return a token. Raises KafkaConnectionError, after which aiokafka tries again."""
+        try:
+            return await self._cache.token()
+        except NoToken as error:
+            raise KafkaConnectionError(str(error)) from error
+
+
+def msk_tokens(region: str, clock: Monotonic) -> BearerTokens:
+    """Return tokens for the MSK clusters of a region, by botocore's credential chain."""
+    return BearerTokens(TokenCache(f"MSK in {region}", _Minting(region).mint, clock))
+
+
+class _Minting:
+    """Holds the session, which holds the credentials and renews them in time."""
+
+    def __init__(self, region: str) -> None:
+        self._region = region
+        self._session: AioSession | None = None
+
+    async def mint(self) -> str:
+        session = self._session = self._session or await prepared_session({})
+        credentials = await session.get_credentials()  # type: ignore[no-untyped-call]
+        if credentials is None:
+            raise NoCredentialsError
+        frozen = await credentials.get_frozen_credentials()
+        action = f"https://kafka.{self._region}.amazonaws.com/?Action=kafka-cluster%3AConnect"
+        request = AWSRequest("GET", action)  # type: ignore[no-untyped-call]
+        signer = SigV4QueryAuth(frozen, _SERVICE, self._region, TOKEN_LIFE_S)  # type: ignore[no-untyped-call]
+        signer.add_auth(request)  # type: ignore[no-untyped-call]
+        # Not signed: the broker logs it, and that is all.
+        url = f"{request.url}&User-Agent={_AGENT}"
+        return urlsafe_b64encode(url.encode()).rstrip(b"=").decode()
