@@ -6,14 +6,13 @@ is walked by ``make test-dialect``, which starts one.
 """
 
 import asyncio
-import os
 import random
 from collections.abc import AsyncIterator, Sequence
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import pytest
 
+from tests.support import dialect
 from tests.support.books import resolve, withdraw
 from tests.support.dsql_line import DsqlLine, Habits, Refusal
 from tests.support.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless
@@ -23,7 +22,6 @@ from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 
 pytestmark = pytest.mark.integration
 
-DIALECT_URL: Final = os.environ.get("PARITY_TEST_DIALECT_URL")
 PIECES: Final = 12
 
 
@@ -47,9 +45,9 @@ async def test_every_way_to_the_database_gives_the_same_events(exchanges: Exchan
         await exchanges.line(steps_contended, Habits(conflicts=0.5, schema_changes=0.1)),
     ]
     ways += [(contended, lines[0].url), (steps_contended, lines[1].url)]
-    if DIALECT_URL:
-        dialect = await exchanges.another()
-        ways.append((dialect, _through(DIALECT_URL, _url(dialect))))
+    if dialect.PROXY_URL:
+        spoken = await exchanges.another()
+        ways.append((spoken, dialect.through(_url(spoken))))
     await exchanges.fund()
 
     await _trade(ways)
@@ -91,8 +89,3 @@ def _show_refused_every_third(line: DsqlLine) -> None:
 
 def _url(system: System) -> str:
     return system.settings.database_url.get_secret_value()
-
-
-def _through(proxy_url: str, url: str) -> str:
-    """Return the address of a database by way of a proxy."""
-    return urlunsplit(urlsplit(proxy_url)._replace(path=urlsplit(url).path))
