@@ -264,6 +264,8 @@ def row(way: str, flow: str, before: Count, after: Count, took_s: float) -> Row:
     by_lane = [b - a for a, b in zip(before.orders, after.orders, strict=True)]
     orders, batches = sum(by_lane), after.batches - before.batches
     conflicts = after.conflicts - before.conflicts
+    if not batches:
+        raise RuntimeError(f"{way}: no batch in {took_s:.1f} s")
     return Row(
         way,
         flow,

@@ -7,7 +7,7 @@ listens, and ends when its input does.
 import asyncio
 import sys
 
-from ministack.core import pgproxy
+from ministack.core import pgproxy  # type: ignore[import-not-found]
 
 
 async def _run(host: str, port: int) -> None:
