@@ -4,6 +4,7 @@ ParityError
 ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
 ├── StoreError
 │   ├── Conflict            a lost race, nothing written: run the same statement again
+│   │   └── NotAsOne        the target refuses the batch as one statement: it goes in steps now
 │   ├── Refused             a constraint said no, nothing written: read the lane row first
 │   ├── Poison              the statement can never work: bisect
 │   ├── Unavailable         no connection, nothing was sent: wait and try again
@@ -37,6 +38,10 @@ class StoreError(ParityError):
 
 class Conflict(StoreError):
     """40001, 40P01, 55P03, or a schema change: nothing was written."""
+
+
+class NotAsOne(Conflict):
+    """The target refuses data-modifying CTEs. From now on the store commits in steps."""
 
 
 class Refused(StoreError):

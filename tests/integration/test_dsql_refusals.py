@@ -26,7 +26,7 @@ from worker import commit
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
-from worker.errors import Conflict, OutcomeUnknown, Poison, Refused
+from worker.errors import Conflict, NotAsOne, OutcomeUnknown, Poison, Refused
 from worker.ports import Statement
 
 pytestmark = pytest.mark.integration
@@ -135,6 +135,23 @@ async def test_a_message_that_is_too_long_ends_the_line_and_the_outcome_is_unkno
         await store.close()
 
 
+async def test_a_target_that_refuses_the_batch_as_one_statement_gets_it_in_steps(
+    database_url: str,
+) -> None:
+    async with opened(database_url) as books:
+        _, statement = await _trade(books)
+        async with DsqlLine.before(books.url, Habits(takes_cte=False)) as line:
+            store = PostgresStore(line.url, timeout_s=TIMEOUT_S)
+            before = await books.dump()
+            with pytest.raises(NotAsOne):
+                await store.commit(statement)
+            assert await books.dump() == before
+            await store.commit(statement)
+            await store.close()
+        assert line.refused == {Refusal.CTE: 1}
+        assert len((await books.dump())["batches"]) == len(before["batches"]) + 1
+
+
 # A worker before such a line.
 
 
@@ -144,6 +161,14 @@ async def system(
 ) -> AsyncIterator[System]:
     async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
         yield system
+
+
+async def test_a_worker_finds_out_by_itself_that_it_must_go_in_steps(system: System) -> None:
+    async with DsqlLine.before(_url(system), Habits(takes_cte=False)) as line:
+        await _crossed(system, line, "statement")
+        assert line.refused[Refusal.CTE]
+        await system.stop()
+    assert not await system.events("ORDER_REJECTED")
 
 
 @pytest.mark.shows("F27")

@@ -23,6 +23,7 @@ _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
 _CANCEL_REQUEST: Final = 80877102
 _LENGTH: Final = struct.Struct("!I")
 _WRITES: Final = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\s", re.IGNORECASE)
+_WRITING_CTE: Final = re.compile(rb"\bAS \(\s*(INSERT INTO|UPDATE|DELETE FROM)\s")
 _READ_BYTES: Final = 256 * 1024
 
 
@@ -32,6 +33,7 @@ class Refusal(Enum):
     CONFLICT = ("40001", "change conflicts with another transaction (OC000)")
     SCHEMA_CHANGED = ("40001", "schema has been updated by another transaction (OC001)")
     TOO_LARGE = ("54000", "transaction row limit exceeded")
+    CTE = ("0A000", "data-modifying WITH queries are not supported")
     ABORTED = ("", "COMMIT is answered ROLLBACK, and that is no error")
 
 
@@ -48,6 +50,8 @@ class Habits:
     """Transactions of the client's own that COMMIT ends as ROLLBACK would, without an error."""
     too_large: Callable[[bytes], bool] = lambda _: False
     """Sees the Bind message of a statement that writes; DSQL refuses that one, not the commit."""
+    takes_cte: bool = True
+    """Whether a WITH may write: no public record shows DSQL do it, or refuse to."""
     message_bytes_max: int = 10 * 1024 * 1024
     """A longer message ends the connection without a word."""
     random: Random = field(default_factory=lambda: Random(1))
@@ -191,10 +195,11 @@ class _Link:
             self._client.write(*answer)
 
     async def _answer(self, request: Sequence[bytes]) -> Sequence[bytes]:
-        for message in request:
-            if message[:1] == b"P":
-                name, text, _ = message[5:].split(b"\0", 2)
-                self._texts[name] = text
+        if any(self._is_refused_as_text(message) for message in request if message[:1] == b"P"):
+            self._line.refused[Refusal.CTE] += 1
+            # What follows a Flush is the client's Sync, and the server's answer to that.
+            ready = [_ready(b"I")] if request[-1][:1] == b"S" else []
+            return [_error(Refusal.CTE), *ready]
         if request[-1][:1] == b"X":
             self._server.write(*request)
             raise _EndedError
@@ -208,6 +213,11 @@ class _Link:
         if self._status == b"T":
             return await self._ask(*request)
         return await self._alone(request)
+
+    def _is_refused_as_text(self, parse: bytes) -> bool:
+        name, text, _ = parse[5:].split(b"\0", 2)
+        self._texts[name] = text
+        return not self._line.habits.takes_cte and _WRITING_CTE.search(text) is not None
 
     async def _alone(self, request: Sequence[bytes]) -> Sequence[bytes]:
         """A statement that is its own transaction: put it into one that can be taken back."""
@@ -235,9 +245,7 @@ class _Link:
         undone = await self._ask(_query("ROLLBACK"))
         if refusal is Refusal.ABORTED:
             return undone
-        sqlstate, text = refusal.value
-        fields = f"SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0".encode()
-        return [_message(b"E", fields), _ready(status)]
+        return [_error(refusal), _ready(status)]
 
     async def _ask(self, *request: bytes) -> list[bytes]:
         """Pass a request on; return all of its answer."""
@@ -256,6 +264,11 @@ async def _pause(seconds: float) -> None:
 
 def _message(kind: bytes, body: bytes) -> bytes:
     return kind + _LENGTH.pack(len(body) + 4) + body
+
+
+def _error(refusal: Refusal) -> bytes:
+    sqlstate, text = refusal.value
+    return _message(b"E", f"SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0".encode())
 
 
 def _query(sql: str) -> bytes:
