@@ -50,9 +50,10 @@ ROOT: Final = Path(__file__).parents[2]
 ROUND_TRIP_MS: Final = 2.0
 COMMIT_MS: Final = 10.0
 LANES: Final = (1, 4, 16)
-WARM_SHARE: Final = 0.4
-"""Of the measured time; so long everybody works before it."""
-SECONDS: Final = 5.0
+WARM_BATCHES: Final = 5
+"""Each lane has committed so many before the clock starts: who trades in it has a pocket there."""
+WARM_S: Final = 60.0
+SECONDS: Final = 8.0
 ORDERS: Final = {1: 60_000, 4: 80_000, 16: 100_000}
 """More than anybody answers in time."""
 OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order a transaction"
@@ -62,10 +63,10 @@ PROBES: Final = 50
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What lanes have done until some moment."""
+    """What each lane has done until some moment, and all of them lost."""
 
     orders: Sequence[int]
-    batches: int
+    batches: Sequence[int]
     conflicts: int
 
 
@@ -149,7 +150,7 @@ class Ours:
             if sample.labels.get("outcome") in ("Conflict", "Refused")
             and sample.name.endswith("_total")
         )
-        batches = sum(state.batch_no for state in states)
+        batches = [state.batch_no for state in states]
         return Count([state.next_offset for state in states], batches, int(conflicts))
 
     def _lane(self, partition: int) -> Lane:
@@ -225,7 +226,7 @@ class SeedWay:
     def count(self) -> Count:
         tallies = [worker.tally for worker in self._workers]
         orders = [tally.orders for tally in tallies]
-        return Count(orders, sum(orders), sum(tally.retries for tally in tallies))
+        return Count(orders, orders, sum(tally.retries for tally in tallies))
 
     async def _worker(self, partition: int, markets: Mapping[MarketId, Market]) -> SeedWorker:
         connection = await asyncpg.connect(self._url, server_settings=SETTINGS)
@@ -250,7 +251,7 @@ async def measure(
 ) -> tuple[Count, Count, float]:
     """Return what was done at the beginning and at the end of the measured time, and how long."""
     async with way.at_work(orders):
-        await asyncio.sleep(WARM_SHARE * seconds)
+        await eventually(lambda: min(way.count().batches) >= WARM_BATCHES, WARM_S)
         before, began_s = way.count(), time.monotonic()
         await asyncio.sleep(seconds)
         after, took_s = way.count(), time.monotonic() - began_s
@@ -262,7 +263,7 @@ async def measure(
 def row(way: str, flow: str, before: Count, after: Count, took_s: float) -> Row:
     """Return a run as a line of the table."""
     by_lane = [b - a for a, b in zip(before.orders, after.orders, strict=True)]
-    orders, batches = sum(by_lane), after.batches - before.batches
+    orders, batches = sum(by_lane), sum(after.batches) - sum(before.batches)
     conflicts = after.conflicts - before.conflicts
     if not batches:
         raise RuntimeError(f"{way}: no batch in {took_s:.1f} s")
