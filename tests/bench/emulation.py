@@ -40,7 +40,7 @@ from worker.domain.state import LaneState, StreamKind
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedPostgres
 from worker.lane import Lane, LaneStatus
-from worker.ports import Assignment, Outgoing, Record, StreamRow
+from worker.ports import Assignment, Outgoing, Record, StreamRow, Tail, TopicPartition
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics, configure_logging
 from worker.wire import journal
@@ -92,6 +92,11 @@ class Nowhere:
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         """Take them."""
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        """Have kept nothing of it."""
+        assert partition.topic == "nowhere"
+        return Tail(offsets, ())
 
     async def close(self) -> None:
         """Have nothing to let go of."""
