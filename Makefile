@@ -9,19 +9,23 @@ MINUTES ?= 10
 
 VENV := .venv
 BIN := $(VENV)/bin
+DIALECT := .venv-dialect
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint lint-aws bench simulate mutants chaos venv lock clean
+.PHONY: help demo test test-dialect lint lint-aws bench cost emulate simulate mutants chaos venv lock clean
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-9s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafka, orders, proof (ARGS=...)
 	$(BIN)/parity demo $(ARGS)
 
 test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS=...)
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+
+test-dialect: $(VENV)/dev.stamp $(DIALECT)/dialect.stamp ## integration tests through a proxy that speaks DSQL's dialect (ARGS=...)
+	$(BIN)/python -m tests.dialect $(DIALECT)/bin/python $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .
@@ -34,6 +38,12 @@ lint-aws: $(VENV)/cfn.stamp ## the templates of deploy/aws, by AWS's linter
 
 bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
 	$(BIN)/python -m tests.bench $(ARGS)
+
+cost: $(VENV)/dev.stamp ## what an order costs to write on DSQL, by AWS's formula (ARGS=...)
+	$(BIN)/python -m tests.bench.cost $(ARGS)
+
+emulate: $(VENV)/dev.stamp ## lanes on a database as far away as a DSQL cluster: an emulation (ARGS=...)
+	$(BIN)/python -m tests.bench.emulation $(ARGS)
 
 simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300, or SEED=7)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
@@ -52,9 +62,10 @@ lock: ## pin the requirements anew (needs uv)
 	$(UV) pip compile $(LOCK) --extra demo --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/demo.txt
 	$(UV) pip compile $(LOCK) --extra fast $(REQUIREMENTS)/build.in $(SAME) -o $(REQUIREMENTS)/run.txt
 	$(UV) pip compile $(COMPILE) $(REQUIREMENTS)/cfn.in -o $(REQUIREMENTS)/cfn.txt
+	$(UV) pip compile $(COMPILE) --no-deps $(REQUIREMENTS)/dialect.in -o $(REQUIREMENTS)/dialect.txt
 
 clean: ## remove what the above made
-	rm -rf $(VENV) dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf $(VENV) $(DIALECT) build dist .coverage .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # One resolution for every supported system and Python; no header, no registry, no path in the result.
@@ -88,4 +99,10 @@ $(VENV)/cfn.stamp: $(REQUIREMENTS)/cfn.txt | $(VENV)/bin/python
 	$(PYTHON) -m venv $(VENV)/cfn
 	$(VENV)/cfn/bin/python -m pip --disable-pip-version-check install --quiet --require-hashes \
 	  -r $(REQUIREMENTS)/cfn.txt
+	@touch $@
+
+# An environment of its own, without what the proxy alone does not need: it would pin botocore.
+$(DIALECT)/dialect.stamp: $(REQUIREMENTS)/dialect.txt
+	$(PYTHON) -m venv $(DIALECT)
+	$(DIALECT)/bin/python -m pip --disable-pip-version-check install --quiet --no-deps --require-hashes -r $<
 	@touch $@

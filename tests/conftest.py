@@ -12,6 +12,8 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import pytest
 
+from tests.support import dialect
+from worker.adapters.postgres.migrate import migrate
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 
 # Started in the background of a script, a test run is born deaf to SIGINT, and so would be every
@@ -55,7 +57,11 @@ async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
     """A new, empty database, dropped after the test whoever is still connected to it."""
     name = f"test_{uuid.uuid4().hex}"
     await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
-    yield urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
+    direct = urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
+    if dialect.PROXY_URL:
+        # The proxy wants indexes built ASYNC, which is for `dsql://` alone.
+        await migrate(direct, timeout_s=10)
+    yield dialect.through(direct)
     await execute(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -17,6 +17,8 @@ from worker.errors import ConfigError
 
 PREFIX: Final = "PARITY_"
 Topic = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,200}$")]
+DSQL_ROWS_MAX: Final = 1_000
+"""Of the 3,000 that DSQL takes in a transaction; a row written twice may count twice."""
 _SCHEMES: Final = ("postgresql", "postgres", "dsql")
 _SHOWN_CHARS_MAX: Final = 120
 # Greedy: a password may hold any character, so it ends at the last @.
@@ -72,10 +74,11 @@ class Settings(BaseSettings):
         default=1, ge=1, le=1_000_000, description="raise it when an input topic was recreated"
     )
     batch_rows: int = Field(
-        default_factory=lambda known: _rows_of(known.get("database_url")),
+        default=2_500,
         ge=600,
         le=100_000,
-        description="rows a batch may write; 1000 on DSQL",
+        validate_default=True,
+        description="rows a batch may write; on DSQL never above 1000",
     )
     database_timeout_s: float = Field(
         default=10.0, gt=0, le=300, description="seconds until a statement counts as lost"
@@ -104,6 +107,13 @@ class Settings(BaseSettings):
     def _is_postgresql(cls, given: SecretStr) -> SecretStr:
         _check_database(given.get_secret_value())
         return given
+
+    @field_validator("batch_rows")
+    @classmethod
+    def _fit_a_transaction(cls, given: int, info: ValidationInfo) -> int:
+        url = info.data.get("database_url")
+        on_dsql = url is not None and url.get_secret_value().startswith("dsql://")
+        return min(given, DSQL_ROWS_MAX) if on_dsql else given
 
     @field_validator("stall_s")
     @classmethod
@@ -147,7 +157,7 @@ def table() -> str:
     """Return all settings as the table of README.md."""
     rows = ["| variable | default | meaning |", "|---|---|---|"]
     for name, field in Settings.model_fields.items():
-        value = field.get_default(call_default_factory=True, validated_data={})
+        value = field.default
         if isinstance(value, SecretStr):
             value = value.get_secret_value()
         shown = "required" if value is PydanticUndefined else _plain(value)
@@ -170,12 +180,6 @@ def _check_database(url: str) -> None:
     if not readable:
         text = "has no readable host and port; in a password write % as %25, / as %2F, @ as %40"
         raise ValueError(text) from None
-
-
-def _rows_of(database_url: SecretStr | None) -> int:
-    """Return the budget of a batch: DSQL takes 3,000 rows, and may count index entries."""
-    is_dsql = database_url is not None and database_url.get_secret_value().startswith("dsql:")
-    return 1_000 if is_dsql else 2_500
 
 
 def _told(problem: Any) -> str:  # noqa: ANN401 - pydantic's own

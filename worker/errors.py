@@ -4,7 +4,8 @@ ParityError
 ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
 ├── StoreError
 │   ├── Conflict            a lost race, nothing written: run the same statement again
-│   │   └── SchemaChanged   lost to a change of the schema: prepare it again before
+│   │   ├── SchemaChanged   lost to a change of the schema: prepare it again before
+│   │   └── NotAsOne        the target refuses the batch as one statement: it goes in steps now
 │   ├── Refused             a constraint said no, nothing written: read the lane row first
 │   ├── Poison              the statement can never work: bisect
 │   ├── Unavailable         no connection, nothing was sent: wait and try again
@@ -42,6 +43,10 @@ class Conflict(StoreError):
 
 class SchemaChanged(Conflict):
     """DSQL's OC001, or a plan that no longer fits the tables: nothing was written."""
+
+
+class NotAsOne(Conflict):
+    """The target refuses data-modifying CTEs. From now on the store commits in steps."""
 
 
 class Refused(StoreError):

@@ -26,7 +26,7 @@ from worker.embedded import EmbeddedPostgres
 WORKERS: Final = 8
 TIME_S: Final = 120.0
 """The longest that one process may take for anything."""
-_SETTINGS: Final = {
+SETTINGS: Final = {
     "application_name": "seed",
     "default_transaction_isolation": "repeatable read",
     "jit": "off",
@@ -133,7 +133,7 @@ def _share(markets: Sequence[Market], number: int) -> Sequence[Market]:
 
 
 async def _connect(url: str, markets: Sequence[Market], number: int) -> SeedWorker:
-    connection = await asyncpg.connect(url, server_settings=_SETTINGS)
+    connection = await asyncpg.connect(url, server_settings=SETTINGS)
     return SeedWorker(connection, {m.market_id: m for m in markets}, random.Random(number))
 
 

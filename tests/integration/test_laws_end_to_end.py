@@ -5,89 +5,33 @@ It holds where every account is rich: who is short of money may meet it here or 
 """
 
 import asyncio
-import json
 import random
-import uuid
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
-from typing import Any, Final
-from urllib.parse import urlsplit, urlunsplit
+from typing import Final
 
-import asyncpg
 import pytest
 
 from producers.client import Publishable
-from tests.support import invariants
-from tests.support.books import cancel, deposit, open_market, resolve, withdraw
+from tests.support.books import resolve, withdraw
 from tests.support.eventually import eventually
+from tests.support.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless, published
 from tests.support.pgproxy import Fault, PgProxy
 from tests.support.system import System
-from worker.domain.commands import Outcome, PlaceOrder, Side, TimeInForce
-from worker.domain.units import AccountId, MarketId, OrderId, Price, Quantity
+from worker.domain.commands import Outcome
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
-from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
 
-PARTITIONS: Final = 2
-RICH: Final = 10**10
-ACCOUNTS: Final = [AccountId(f"a{n}") for n in range(40)]
-MARKETS: Final = [MarketId(f"m{n}") for n in range(4)]
-LANES: Final = [(kind, p) for kind in ("events", "transfer-events") for p in range(PARTITIONS)]
 KILLS: Final = 3
-
-
-class Exchanges:
-    """Several systems over the same input topics."""
-
-    def __init__(self, stack: AsyncExitStack, server_url: str, bootstrap: str, prefix: str) -> None:
-        self._stack = stack
-        self._server_url, self._bootstrap, self._prefix = server_url, bootstrap, prefix
-        self.systems: list[System] = []
-
-    async def another(self, **settings: object) -> System:
-        """Return a system with its own database and output topics."""
-        name = f"law_{uuid.uuid4().hex}"
-        await _execute(self._server_url, f'CREATE DATABASE "{name}"')
-        drop = f'DROP DATABASE "{name}" WITH (FORCE)'
-        self._stack.push_async_callback(_execute, self._server_url, drop)
-        starting = System.start(
-            urlunsplit(urlsplit(self._server_url)._replace(path=f"/{name}")),
-            self._bootstrap,
-            f"{self._prefix}{len(self.systems)}-",
-            partitions=PARTITIONS,
-            orders_topic=f"{self._prefix}orders",
-            transfers_topic=f"{self._prefix}transfers",
-            **settings,
-        )
-        self.systems.append(await self._stack.enter_async_context(starting))
-        return self.systems[-1]
-
-    async def proxy(self, system: System) -> PgProxy:
-        url = system.settings.database_url.get_secret_value()
-        return await self._stack.enter_async_context(PgProxy.before(url))
-
-    async def fund(self) -> None:
-        """Make every account rich, in every system, before anybody trades."""
-        first = self.systems[0]
-        members = [await system.member() for system in self.systems]
-        await first.publish(*(deposit(account, RICH) for account in ACCOUNTS))
-        await first.publish(*map(open_market, MARKETS))
-        for system, member in zip(self.systems, members, strict=True):
-            await system.answered()
-            await member.stop()
 
 
 @pytest.fixture
 async def exchanges(
     postgres_server: EmbeddedPostgres, kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> AsyncIterator[Exchanges]:
-    async with AsyncExitStack() as stack:
-        made = Exchanges(stack, postgres_server.url, kafka_server.bootstrap, topic_prefix)
+    bootstrap = kafka_server.bootstrap
+    async with Exchanges.over(postgres_server.url, bootstrap, topic_prefix) as made:
         yield made
-        # Before the proxies go.
-        for system in made.systems:
-            await system.stop()
 
 
 @pytest.mark.shows("W2", "W6", "F4", "F14", "F15", "F16")
@@ -96,7 +40,7 @@ async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchang
     busy_proxy, dying_proxy = await exchanges.proxy(busy), await exchanges.proxy(dying)
     await exchanges.fund()
 
-    commands = _crowd(random.Random(7), 1_500)
+    commands = crowd(random.Random(7), 1_500)
     trouble = asyncio.create_task(_die_often(dying, dying_proxy))
     await _trade_in_trouble(busy, busy_proxy, commands)
     await trouble
@@ -106,7 +50,7 @@ async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchang
 
     assert await _batches(calm) * 2 < await _batches(busy)
     for lane in LANES:
-        events = [_published(system, lane) for system in exchanges.systems]
+        events = [published(system, lane) for system in exchanges.systems]
         assert events[0] == events[1], lane
         assert events[0] == events[2], lane
 
@@ -118,7 +62,7 @@ async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
     proxy = await exchanges.proxy(busy)
     await exchanges.fund()
 
-    commands = _crowd(random.Random(11), 900)
+    commands = crowd(random.Random(11), 900)
     withdrawals = [withdraw(account, 1_000 + n) for n, account in enumerate(ACCOUNTS)]
     endings = [resolve(m, o) for m, o in zip(MARKETS[:3], [*Outcome, Outcome.YES], strict=True)]
     commands = [*commands[:700], *withdrawals, *endings, *commands[700:], *endings]
@@ -128,7 +72,7 @@ async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
         await system.check_invariants()
 
     for lane in LANES:
-        assert _placeless(calm, lane) == _placeless(busy, lane)
+        assert placeless(calm, lane) == placeless(busy, lane)
     assert len(await calm.events("MARKET_SETTLED")) == 3
     assert len(await calm.events("WITHDRAWN")) == len(ACCOUNTS)
 
@@ -165,7 +109,7 @@ async def test_the_checks_see_what_is_wrong(exchanges: Exchanges) -> None:
     system = await exchanges.another()
     await exchanges.fund()
     await system.member()
-    await system.publish(*_crowd(random.Random(3), 300))
+    await system.publish(*crowd(random.Random(3), 300))
     await system.answered()
     await system.publish(resolve(MARKETS[0]))
     await system.check_invariants()
@@ -211,67 +155,6 @@ async def _die_often(system: System, proxy: PgProxy) -> None:
     await system.member(group_id=f"{system.prefix}last")
 
 
-def _crowd(rng: random.Random, count: int) -> list[Publishable]:
-    """Return orders that rest, cross and sweep, cancels, and repeats of either."""
-    placed: list[PlaceOrder] = []
-    commands: list[Publishable] = []
-    for number in range(count):
-        kind = rng.random()
-        if placed and kind < 0.1:
-            order = rng.choice(placed)
-            commands.append(cancel(order.market_id, order.account_id, order.order_id))
-        elif placed and kind < 0.15:
-            commands.append(rng.choice(placed))
-        else:
-            placed.append(_order(rng, number, sweep=kind > 0.985))
-            commands.append(placed[-1])
-    return commands
-
-
-def _order(rng: random.Random, number: int, *, sweep: bool) -> PlaceOrder:
-    side = rng.choice(list(Side))
-    away = 30 if sweep else rng.randint(-8, 3)
-    return PlaceOrder(
-        market_id=rng.choice(MARKETS),
-        account_id=rng.choice(ACCOUNTS),
-        order_id=OrderId(f"o{number}"),
-        side=side,
-        price=Price(50 + (away if side is Side.BUY else -away)),
-        quantity=Quantity(500 if sweep else rng.randint(1, 9)),
-        time_in_force=TimeInForce.IOC if sweep or rng.random() < 0.1 else TimeInForce.GTC,
-    )
-
-
-def _published(system: System, lane: tuple[str, int]) -> list[Any]:
-    """Return the lane's first occurrences, to the byte."""
-    kind, partition = lane
-    records = system.log.records[TopicPartition(f"{system.prefix}{kind}", partition)]
-    return [
-        (r.key, r.value, tuple(r.headers), r.timestamp)
-        for r in invariants.first_occurrences(records)
-    ]
-
-
-def _placeless(system: System, lane: tuple[str, int]) -> dict[tuple[int, int], Any]:
-    """Return the lane's events by offset and index, without what tells of their place."""
-    found = {}
-    for _, value, _, _ in _published(system, lane):
-        event = json.loads(value)
-        for name in ("seq", "market_seq", "time_ms"):
-            event.pop(name, None)
-        event.get("first", {}).pop("seq", None)
-        found[event["offset"], event["index"]] = event
-    return found
-
-
 async def _batches(system: System) -> int:
     count: int = await system.database.fetchval("SELECT count(*) FROM batches")
     return count
-
-
-async def _execute(url: str, sql: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(sql)
-    finally:
-        await connection.close()

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from tests.support import dialect
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.migrate import migrate
 from worker.adapters.postgres.store import PostgresStore
@@ -398,7 +399,7 @@ def transfers_home() -> Home:
 async def opened(url: str, *, in_steps: bool = False) -> AsyncIterator[Books]:
     """Migrate an empty database, register its streams, and close everything in the end."""
     await migrate(url, timeout_s=TIMEOUT_S)
-    connection = await asyncpg.connect(url)
+    connection = await asyncpg.connect(dialect.direct(url))
     books = Books(url, connection, in_steps)
     try:
         for stream, kind, lanes in (

@@ -26,7 +26,7 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import SecretStr
 
 from producers.client import OrderPublisher, Publishable
-from tests.support import invariants
+from tests.support import dialect, invariants
 from tests.support.eventually import eventually
 from worker import app, config
 from worker.adapters.kafka import AiokafkaBroker
@@ -189,7 +189,7 @@ class System:
             log = Log(bootstrap, _topics(made))
             await log.start(partitions)
             stack.push_async_callback(log.stop)
-            database = await asyncpg.connect(database_url)
+            database = await asyncpg.connect(dialect.direct(database_url))
             stack.push_async_callback(database.close)
             system = cls(made, prefix, partitions, publisher, raw, log, database, directory)
             stack.push_async_callback(system.stop)

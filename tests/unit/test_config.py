@@ -33,11 +33,14 @@ def test_variables_are_read_and_overrides_win(monkeypatch: pytest.MonkeyPatch) -
     assert (settings.http_port, settings.stall_s) == (0, 90.0)
 
 
-def test_the_address_alone_decides_how_large_a_batch_is() -> None:
-    cluster = "dsql://abc.dsql.eu-west-1.on.aws"
+@pytest.mark.shows("F27")
+def test_a_batch_never_has_more_rows_than_dsql_takes() -> None:
+    dsql = "dsql://abc.dsql.eu-central-1.on.aws"
+
     assert config.load().batch_rows == 2_500
-    assert config.load(database_url=cluster).batch_rows == 1_000
-    assert config.load(database_url=cluster, batch_rows=700).batch_rows == 700
+    assert config.load(database_url=dsql).batch_rows == 1_000
+    assert config.load(database_url=dsql, batch_rows=5_000).batch_rows == 1_000
+    assert config.load(database_url=dsql, batch_rows=700).batch_rows == 700
 
 
 def test_a_new_incarnation_is_another_stream() -> None:

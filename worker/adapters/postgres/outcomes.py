@@ -39,7 +39,7 @@ def of_statement(error: Exception) -> StoreError:
     sqlstate = error.sqlstate or ""
     # Without the server's DETAIL: it quotes rows, and messages are logged.
     message = f"{sqlstate} {error.args[0]}"
-    if _schema_changed(error):
+    if schema_changed(error):
         return SchemaChanged(message, sqlstate=sqlstate)
     if sqlstate in _LOST_RACES:
         return Conflict(message, sqlstate=sqlstate)
@@ -57,5 +57,5 @@ def of_connect(error: Exception) -> StoreError:
     return Unavailable(f"{type(error).__name__}: {error}", sqlstate=sqlstate)
 
 
-def _schema_changed(error: Exception) -> bool:
+def schema_changed(error: Exception) -> bool:
     return isinstance(error, asyncpg.InvalidCachedStatementError) or "(OC001)" in str(error)

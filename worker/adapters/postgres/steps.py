@@ -1,25 +1,27 @@
 """The batch statement taken apart, for a target that refuses data-modifying CTEs.
 
 The same steps run one by one between BEGIN and COMMIT, each recomputing what it needs from the same
-JSON. The client compares every command tag, and writes what it counted into the batch row, whose
-CHECKs refuse the batch as before. What the database then no longer proves by itself: that the
-counts are those of its own statements. A COMMIT that answers ROLLBACK is an abort.
+JSON. The client compares every command tag with what was stated, and writes what it counted into
+the batch row, whose CHECKs refuse the batch as before. What the database then no longer proves by
+itself: that every step ran, and that the counts are those of its own statements. A COMMIT that
+answers ROLLBACK is an abort.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import asyncpg
 
 from worker.adapters.postgres import statements
-from worker.errors import Conflict
+from worker.errors import Conflict, Refused
 from worker.ports import Statement
 
 _LANE, _EPOCH, _BATCH_NO = 0, 1, 2
 _FENCE: Final = slice(0, 9)
 _BATCH_ID, _FIRST_OFFSET, _FIRST_SEQ, _OWNER, _HASH, _FACTS, _EVENTS = range(9, 16)
 _TABLES: Final = slice(16, 26)
+_NOTHING: Final = "[]"
 
 
 async def commit(connection: "asyncpg.Connection[asyncpg.Record]", statement: Statement) -> None:
@@ -27,7 +29,7 @@ async def commit(connection: "asyncpg.Connection[asyncpg.Record]", statement: St
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
         await _run(connection, statement)
-    except asyncpg.PostgresError:
+    except (asyncpg.PostgresError, Refused):
         await connection.execute("ROLLBACK")
         raise
     tag = await connection.execute("COMMIT")
@@ -43,25 +45,38 @@ async def _run(connection: "asyncpg.Connection[asyncpg.Record]", statement: Stat
     )
     trades, draws, transfers, payees, pockets = rest
 
-    async def step(sql: str, *arguments: object) -> int:
+    async def step(sql: str, *arguments: object, of: Sequence[str]) -> int:
+        """Return how many rows it wrote; what there is nothing of is not worth a round trip."""
+        if all(table == _NOTHING for table in of):
+            return 0
         return _count(await connection.execute(sql, *arguments))
 
+    async def insert(table: str, stated: int, sql: str, *arguments: object) -> None:
+        written = _count(await connection.execute(sql, *arguments)) if stated else 0
+        if written != stated:
+            raise Refused(f"{table}: {written} rows were written, {stated} stated")
+
     first = (given[_FIRST_OFFSET], given[_FIRST_SEQ])
-    fenced = await step(statements.STEP_FENCE, *given[_FENCE], trades, transfers, *first)
-    await step(statements.STEP_ACCOUNTS, accounts)
-    await step(statements.STEP_NEW_MARKETS, lane, new_markets)
-    traded = await step(statements.STEP_TRADES, trades, new_markets)
-    await step(statements.STEP_POSITIONS, trades)
-    paid = await step(statements.STEP_PAYOUTS, payees, changes)
-    await step(statements.STEP_TRANSFERS, lane, transfers)
-    await step(statements.STEP_LEDGER, lane, batch_id, trades, draws, transfers, payees)
+    fence = (*given[_FENCE], trades, transfers, *first)
+    fenced = _count(await connection.execute(statements.STEP_FENCE, *fence))
+    await insert("accounts", _rows(accounts), statements.STEP_ACCOUNTS, accounts)
+    await insert("markets", _rows(new_markets), statements.STEP_NEW_MARKETS, lane, new_markets)
+    traded = await step(statements.STEP_TRADES, trades, new_markets, of=[trades])
+    await insert("positions", _legs(trades), statements.STEP_POSITIONS, trades)
+    paid = await step(statements.STEP_PAYOUTS, payees, changes, of=[payees])
+    await insert("transfers", _rows(transfers), statements.STEP_TRANSFERS, lane, transfers)
+    moving = (trades, draws, transfers, payees)
+    await step(statements.STEP_LEDGER, lane, batch_id, *moving, of=moving)
     causes = _causes(str(batch_id), trades, draws, transfers)
-    moved = await step(statements.STEP_POCKETS, causes, pockets)
-    moved += await step(statements.STEP_NEW_POCKETS, causes, pockets)
-    changed = await step(statements.STEP_MARKETS, lane, batch_id, changes, trades, payees)
-    await step(statements.STEP_NEW_ORDERS, lane, orders)
-    ended = await step(statements.STEP_ORDER_CHANGES, lane, order_changes)
-    await step(
+    moved = await step(statements.STEP_POCKETS, causes, pockets, of=[pockets])
+    moved += await step(statements.STEP_NEW_POCKETS, causes, pockets, of=[pockets])
+    turning = (changes, trades, payees)
+    changed = await step(statements.STEP_MARKETS, lane, batch_id, *turning, of=turning)
+    await insert("orders", _rows(orders), statements.STEP_NEW_ORDERS, lane, orders)
+    ended = await step(statements.STEP_ORDER_CHANGES, lane, order_changes, of=[order_changes])
+    await insert(
+        "batches",
+        1,
         statements.STEP_BATCH,
         causes,
         pockets,
@@ -82,10 +97,10 @@ async def _run(connection: "asyncpg.Connection[asyncpg.Record]", statement: Stat
         given[_EVENTS],
         fenced,
         moved,
-        len(_named("market", changes, trades, payees)) - changed + _misstated(changes),
-        len(json.loads(order_changes)) - ended,
-        len(json.loads(trades)) - traded,
-        len(json.loads(payees)) - paid,
+        len(_named("market", *turning)) - changed + _misstated(changes),
+        _rows(order_changes) - ended,
+        _rows(trades) - traded,
+        _rows(payees) - paid,
     )
 
 
@@ -111,6 +126,16 @@ def _misstated(changes: str) -> int:
 
 def _named(column: str, *tables: str) -> set[str]:
     return {row[column] for table in tables for row in json.loads(table)}
+
+
+def _rows(table: str) -> int:
+    return len(json.loads(table))
+
+
+def _legs(trades: str) -> int:
+    """Return how many positions turn: one for each who traded in a market."""
+    rows = json.loads(trades)
+    return len({(row["market"], row[side]) for row in rows for side in ("buyer", "seller")})
 
 
 def _count(tag: str) -> int:

@@ -31,7 +31,7 @@ from worker.domain.state import (
     Payee,
 )
 from worker.domain.units import AccountId, Lane, MarketId, Money, OrderId, Price, Quantity
-from worker.errors import OutcomeUnknown, ParityError, SchemaChanged
+from worker.errors import NotAsOne, OutcomeUnknown, ParityError, SchemaChanged
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Seal, Standing, Statement, System
 
 LOAD_ROWS: Final = 5_000
@@ -112,7 +112,13 @@ class PostgresStore:
             if self._in_steps:
                 await steps.commit(connection, statement)
                 return
-            tag = await connection.execute(statements.COMMIT_BATCH, *statement.parameters)
+            try:
+                tag = await connection.execute(statements.COMMIT_BATCH, *statement.parameters)
+            except asyncpg.FeatureNotSupportedError as error:
+                if outcomes.schema_changed(error):
+                    raise
+                self._in_steps = True
+                raise NotAsOne(f"0A000 {error}", sqlstate="0A000") from error
         if tag != "INSERT 0 1":
             raise OutcomeUnknown(f"the batch statement answered {tag!r}")
 

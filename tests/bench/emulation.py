@@ -1,0 +1,398 @@
+"""What distance costs: lanes on a PostgreSQL that is as far away as a DSQL cluster.
+
+``make emulate``. An emulation, not DSQL: every round trip takes 2 ms and every commit 10 ms more,
+while its rows are held, by a proxy in a process of its own. PostgreSQL behind it lets the second
+writer of a row wait, and then refuses him; DSQL refuses whoever commits second. The lanes run the
+worker's own code on a backlog from memory, all in one process, without Kafka; in the seed's way
+each lane is a worker with a connection. Conflicts are statements (the seed's: transactions) that
+lost a race, whatever they did about it.
+"""
+
+import argparse
+import asyncio
+import gc
+import json
+import random
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Final
+from urllib.parse import urlsplit, urlunsplit
+
+import asyncpg
+import uvloop
+
+from tests.bench.lanes import ROWS_A_BATCH, STREAM, TIMEOUT_S, Lanes
+from tests.bench.seed_way import Market, SeedWorker, load_markets
+from tests.bench.seed_workers import SETTINGS
+from tests.support.eventually import eventually
+from worker.adapters.postgres.store import PostgresStore
+from worker.adapters.system import system
+from worker.app import GARBAGE_THRESHOLDS
+from worker.commit import Committer
+from worker.domain.commands import PlaceOrder
+from worker.domain.state import LaneState, StreamKind
+from worker.domain.units import MarketId
+from worker.embedded import EmbeddedPostgres
+from worker.lane import Lane, LaneStatus
+from worker.ports import Assignment, Outgoing, Record, StreamRow, Tail, TopicPartition
+from worker.publisher import Publisher
+from worker.telemetry import LaneMetrics, Metrics, configure_logging
+from worker.wire import journal
+from worker.wire.commands import encode
+
+ROOT: Final = Path(__file__).parents[2]
+ROUND_TRIP_MS: Final = 2.0
+COMMIT_MS: Final = 10.0
+LANES: Final = (1, 4, 16)
+WARM_BATCHES: Final = 5
+"""Each lane has committed so many before the clock starts: who trades in it has a pocket there."""
+WARM_S: Final = 60.0
+SECONDS: Final = 8.0
+ORDERS: Final = {1: 60_000, 4: 80_000, 16: 100_000}
+"""More than anybody answers in time."""
+OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order a transaction"
+FLOWS: Final = {"market maker": False, "adversary": True}
+PROBES: Final = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """What each lane has done until some moment, and all of them lost."""
+
+    orders: Sequence[int]
+    batches: Sequence[int]
+    conflicts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One run. A batch of the seed's way is one order."""
+
+    way: str
+    flow: str
+    lanes: int
+    orders_per_s: float
+    orders_a_batch: float
+    conflicts_per_1000_batches: float
+    slowest_lane_share: float
+    """Of the orders that it would have answered if all lanes were equally fast."""
+
+
+class Nowhere:
+    """A broker that acknowledges at once."""
+
+    async def producer(self) -> "Nowhere":
+        return self
+
+    async def send(self, records: Sequence[Outgoing]) -> None:
+        """Take them."""
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        """Have kept nothing of it."""
+        assert partition.topic == "nowhere"
+        return Tail(offsets, ())
+
+    async def close(self) -> None:
+        """Have nothing to let go of."""
+
+    async def consumer(self, topics: Sequence[str], assignment: Assignment) -> None:
+        raise NotImplementedError
+
+    async def describe(self, topics: Sequence[str]) -> None:
+        raise NotImplementedError
+
+
+class Backlog:
+    """An input partition that holds everything already."""
+
+    async def bounds(self) -> tuple[int, int]:
+        return 0, 2**31
+
+    def seek(self, offset: int) -> None:
+        """Be there: the lane is offered everything at once."""
+
+
+class Ours:
+    """Lanes of the worker."""
+
+    def __init__(self, lanes: Lanes, url: str, *, in_steps: bool) -> None:
+        self._url, self._in_steps = url, in_steps
+        self._metrics, self._system = Metrics(), system()
+        self._row = StreamRow(STREAM, STREAM, StreamKind.ORDERS, lanes.number, 0)
+        self._stores: list[PostgresStore] = []
+        self._lanes = [self._lane(partition) for partition in range(lanes.number)]
+
+    @asynccontextmanager
+    async def at_work(self, orders: Sequence[Sequence[PlaceOrder]]) -> AsyncIterator[None]:
+        running = [asyncio.create_task(lane.run("emulation", Backlog())) for lane in self._lanes]
+        try:
+            for lane, own in zip(self._lanes, orders, strict=True):
+                await eventually(partial(_is_ready, lane), TIMEOUT_S)
+                assert lane.state is not None, "it was loaded"
+                lane.offer(_records(own, lane.state.next_offset))
+            yield
+            for lane in self._lanes:
+                lane.stop()
+            await asyncio.gather(*running)
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            await asyncio.gather(*(store.close() for store in self._stores))
+
+    def count(self) -> Count:
+        states = [lane.state for lane in self._lanes if lane.state is not None]
+        conflicts = sum(
+            sample.value
+            for family in self._metrics.outcomes.collect()
+            for sample in family.samples
+            if sample.labels.get("outcome") in ("Conflict", "Refused")
+            and sample.name.endswith("_total")
+        )
+        batches = [state.batch_no for state in states]
+        return Count([state.next_offset for state in states], batches, int(conflicts))
+
+    def _lane(self, partition: int) -> Lane:
+        store = PostgresStore(self._url, timeout_s=TIMEOUT_S, in_steps=self._in_steps)
+        self._stores.append(store)
+        metrics = LaneMetrics(self._metrics, STREAM, partition)
+        route = journal.Route(
+            stream=STREAM,
+            topic=STREAM,
+            partition=partition,
+            events_topic="nowhere",
+            dead_letters_topic="nowhere",
+            dead_letter_partitions=1,
+        )
+        broker = Nowhere()
+        publisher = Publisher(broker, route, system=self._system, metrics=metrics)  # type: ignore[arg-type]
+        return Lane(
+            self._row,
+            partition,
+            store=store,
+            publisher=publisher,
+            committer=partial(self._committer, store, publisher, metrics),
+            metrics=metrics,
+            clock=self._system.clock,
+        )
+
+    def _committer(
+        self,
+        store: PostgresStore,
+        publisher: Publisher,
+        metrics: LaneMetrics,
+        state: LaneState,
+        epoch: int,
+    ) -> Committer:
+        return Committer(
+            store=store,
+            state=state,
+            epoch=epoch,
+            owner="emulation",
+            rows=ROWS_A_BATCH,
+            system=self._system,
+            metrics=metrics,
+            published_batch_no=lambda: publisher.published_batch_no,
+        )
+
+
+class SeedWay:
+    """A worker of the seed's way for each lane."""
+
+    def __init__(self, lanes: Lanes, url: str) -> None:
+        self._lanes, self._url = lanes, url
+        self._workers: list[SeedWorker] = []
+
+    @asynccontextmanager
+    async def at_work(self, orders: Sequence[Sequence[PlaceOrder]]) -> AsyncIterator[None]:
+        markets = {market.market_id: market for market in await load_markets(self._url, STREAM)}
+        self._workers = [
+            await self._worker(partition, markets) for partition in range(self._lanes.number)
+        ]
+        running = [
+            asyncio.create_task(worker.work(own, float("inf")))
+            for worker, own in zip(self._workers, orders, strict=True)
+        ]
+        try:
+            yield
+        finally:
+            for task in running:
+                task.cancel()
+            await asyncio.gather(*running, return_exceptions=True)
+            for worker in self._workers:
+                worker.connection.terminate()
+
+    def count(self) -> Count:
+        tallies = [worker.tally for worker in self._workers]
+        orders = [tally.orders for tally in tallies]
+        return Count(orders, orders, sum(tally.retries for tally in tallies))
+
+    async def _worker(self, partition: int, markets: Mapping[MarketId, Market]) -> SeedWorker:
+        connection = await asyncpg.connect(self._url, server_settings=SETTINGS)
+        names = (self._lanes.market(partition), self._lanes.market(partition, "coins"))
+        own = {markets[name].market_id: markets[name] for name in names}
+        return SeedWorker(connection, own, random.Random(partition))
+
+
+def _is_ready(lane: Lane) -> bool:
+    return lane.status is LaneStatus.READY
+
+
+def _records(orders: Sequence[PlaceOrder], first: int) -> list[Record]:
+    return [
+        Record(first + n, first + n, order.market_id.encode(), encode(order), ())
+        for n, order in enumerate(orders)
+    ]
+
+
+async def measure(
+    way: Ours | SeedWay, orders: Sequence[Sequence[PlaceOrder]], seconds: float
+) -> tuple[Count, Count, float]:
+    """Return what was done at the beginning and at the end of the measured time, and how long."""
+    async with way.at_work(orders):
+        await eventually(lambda: min(way.count().batches) >= WARM_BATCHES, WARM_S)
+        before, began_s = way.count(), time.monotonic()
+        await asyncio.sleep(seconds)
+        after, took_s = way.count(), time.monotonic() - began_s
+    if any(done >= len(own) for done, own in zip(after.orders, orders, strict=True)):
+        raise RuntimeError("a lane ran out of orders")
+    return before, after, took_s
+
+
+def row(way: str, flow: str, before: Count, after: Count, took_s: float) -> Row:
+    """Return a run as a line of the table."""
+    by_lane = [b - a for a, b in zip(before.orders, after.orders, strict=True)]
+    orders, batches = sum(by_lane), sum(after.batches) - sum(before.batches)
+    conflicts = after.conflicts - before.conflicts
+    if not batches:
+        raise RuntimeError(f"{way}: no batch in {took_s:.1f} s")
+    return Row(
+        way,
+        flow,
+        len(by_lane),
+        round(orders / took_s, 1),
+        round(orders / batches, 1),
+        round(1_000 * conflicts / batches, 1),
+        round(min(by_lane) * len(by_lane) / orders, 2),
+    )
+
+
+@asynccontextmanager
+async def far(url: str) -> AsyncIterator[str]:
+    """Return the address of the same server, far away."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "tests.bench.far_line", url),
+        *(str(ROUND_TRIP_MS), str(COMMIT_MS)),
+        cwd=ROOT,
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+    )
+    assert process.stdout is not None, "a pipe was asked for"
+    try:
+        async with asyncio.timeout(TIMEOUT_S):
+            address = await process.stdout.readline()
+        yield address.decode().strip()
+    finally:
+        process.kill()
+        await process.wait()
+
+
+async def probe(url: str) -> tuple[float, float]:
+    """Return the median of a round trip and of a statement that commits, in ms."""
+    connection = await asyncpg.connect(url)
+    await connection.execute("CREATE TABLE probe (n bigint PRIMARY KEY)")
+    found = []
+    for sql in ("SELECT $1::bigint", "INSERT INTO probe VALUES ($1)"):
+        prepared = await connection.prepare(sql)
+        times_s = []
+        for number in range(PROBES):
+            began_s = time.perf_counter()
+            await prepared.fetch(number)
+            times_s.append(time.perf_counter() - began_s)
+        found.append(round(1_000 * median(times_s), 2))
+    await connection.execute("DROP TABLE probe")
+    await connection.close()
+    return found[0], found[1]
+
+
+async def emulate(options: argparse.Namespace) -> tuple[Sequence[float], Sequence[Row]]:
+    """Run every way with every number of lanes on every flow."""
+    rows = []
+    with EmbeddedPostgres.start() as postgres:
+        async with far(postgres.url) as address:
+            probed = await probe(address)
+            for number in options.lanes:
+                base = postgres.create_database(f"lanes_{number}")
+                await Lanes(number).build(base)
+                for flow in FLOWS:
+                    for way in (OURS, IN_STEPS, SEED):
+                        rows.append(
+                            await _one(
+                                postgres, address, (way, flow), Lanes(number), options.seconds
+                            )
+                        )
+                        print(_line(rows[-1]), file=sys.stderr, flush=True)
+    return probed, rows
+
+
+async def _one(
+    postgres: EmbeddedPostgres, address: str, what: tuple[str, str], lanes: Lanes, seconds: float
+) -> Row:
+    """Run one way on a copy of the database."""
+    way, flow = what
+    connection = await asyncpg.connect(postgres.url)
+    await connection.execute(f"CREATE DATABASE run TEMPLATE lanes_{lanes.number}")
+    try:
+        orders = lanes.orders(ORDERS[lanes.number], with_adversary=FLOWS[flow])
+        url = urlunsplit(urlsplit(address)._replace(path="/run"))
+        made = SeedWay(lanes, url) if way == SEED else Ours(lanes, url, in_steps=way == IN_STEPS)
+        return row(way, flow, *await measure(made, orders, seconds))
+    finally:
+        await connection.execute("DROP DATABASE run WITH (FORCE)")
+        await connection.close()
+
+
+_HEAD: Final = (
+    "| flow | lanes | way | orders/s | orders a batch | conflicts per 1,000 batches |"
+    " slowest lane |\n|---|---|---|---|---|---|---|"
+)
+
+
+def _line(row: Row) -> str:
+    return (
+        f"| {row.flow} | {row.lanes} | {row.way} | {row.orders_per_s:,.0f} |"
+        f" {row.orders_a_batch:,.1f} | {row.conflicts_per_1000_batches:,.0f} |"
+        f" {row.slowest_lane_share:.2f} |"
+    )
+
+
+def main() -> None:
+    """Print the table and write it as JSON."""
+    parser = argparse.ArgumentParser(prog="python -m tests.bench.emulation")
+    parser.add_argument("--lanes", type=int, nargs="+", default=LANES, choices=LANES)
+    parser.add_argument("--json", type=Path, default=ROOT / "build" / "emulation.json")
+    parser.add_argument("--seconds", type=float, default=SECONDS)
+    options = parser.parse_args()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    configure_logging("ERROR", as_json=False)
+    (round_trip_ms, commit_ms), rows = uvloop.run(emulate(options))
+    print(f"emulation: a round trip takes {round_trip_ms} ms, one that commits {commit_ms} ms;")
+    print(f"{ROWS_A_BATCH:,} rows a batch; {options.seconds:g} s a run\n\n{_HEAD}")
+    print("\n".join(map(_line, rows)))
+    options.json.parent.mkdir(parents=True, exist_ok=True)
+    content = {
+        "round_trip_ms": round_trip_ms,
+        "commit_ms": commit_ms,
+        "runs": [asdict(row) for row in rows],
+    }
+    options.json.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

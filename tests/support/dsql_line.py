@@ -1,0 +1,279 @@
+"""A line to PostgreSQL that refuses as Aurora DSQL does, and is as far away as it is.
+
+Whatever writes runs in a transaction that the line can still take back, so a commit can be refused
+after every statement of it succeeded: what DSQL does all the time and PostgreSQL never. The
+refusals come from here, not from a conflict: PostgreSQL behind it keeps its locks, so two writers
+of a row still wait for each other, and the first writer wins, not the first committer.
+"""
+
+import asyncio
+import contextlib
+import re
+import struct
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from enum import Enum
+from random import Random
+from typing import Final, Self
+from urllib.parse import urlsplit, urlunsplit
+
+_ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
+_CANCEL_REQUEST: Final = 80877102
+_LENGTH: Final = struct.Struct("!I")
+_WRITES: Final = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\s", re.IGNORECASE)
+_WRITING_CTE: Final = re.compile(rb"\bAS \(\s*(INSERT INTO|UPDATE|DELETE FROM)\s")
+_READ_BYTES: Final = 256 * 1024
+
+
+class Refusal(Enum):
+    """What DSQL answers: SQLSTATE and text."""
+
+    CONFLICT = ("40001", "change conflicts with another transaction (OC000)")
+    SCHEMA_CHANGED = ("40001", "schema has been updated by another transaction (OC001)")
+    TOO_LARGE = ("54000", "transaction row limit exceeded")
+    CTE = ("0A000", "data-modifying WITH queries are not supported")
+    ABORTED = ("", "COMMIT is answered ROLLBACK, and that is no error")
+
+
+@dataclass(slots=True)
+class Habits:
+    """How the line behaves. Shares are of all commits, drawn from ``random``."""
+
+    round_trip_s: float = 0.0
+    commit_s: float = 0.0
+    """What a commit takes beside its round trip; its rows are held meanwhile."""
+    conflicts: float = 0.0
+    schema_changes: float = 0.0
+    aborts: float = 0.0
+    """Transactions of the client's own that COMMIT ends as ROLLBACK would, without an error."""
+    too_large: Callable[[bytes], bool] = lambda _: False
+    """Sees the Bind message of a statement that writes; DSQL refuses that one, not the commit."""
+    takes_cte: bool = True
+    """Whether a WITH may write: no public record shows DSQL do it, or refuse to."""
+    message_bytes_max: int = 10 * 1024 * 1024
+    """A longer message ends the connection without a word."""
+    random: Random = field(default_factory=lambda: Random(1))
+
+
+class DsqlLine:
+    """Listens at ``url``. ``refused`` counts by kind, ``commits`` what went through."""
+
+    def __init__(self, url: str, habits: Habits) -> None:
+        self._parts = urlsplit(url)
+        self.habits = habits
+        self.refused: Counter[Refusal] = Counter()
+        self.commits = 0
+        self.cut = 0
+        """Connections ended for a message that was too long."""
+        self._port = 0
+        self._links: set[asyncio.Task[None]] = set()
+
+    @classmethod
+    @asynccontextmanager
+    async def before(cls, url: str, habits: Habits) -> AsyncIterator[Self]:
+        line = cls(url, habits)
+        server = await asyncio.start_server(line._accept, "127.0.0.1", 0, limit=_READ_BYTES)
+        line._port = server.sockets[0].getsockname()[1]
+        try:
+            yield line
+        finally:
+            server.close()
+            for link in line._links:
+                link.cancel()
+            if line._links:
+                await asyncio.wait(line._links)
+
+    @property
+    def url(self) -> str:
+        user = f"{self._parts.username}@" if self._parts.username else ""
+        return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{self._port}"))
+
+    def refusal(self) -> Refusal | None:
+        """Return why this commit does not happen, if it does not."""
+        habits = self.habits
+        shares = {
+            Refusal.CONFLICT: habits.conflicts,
+            Refusal.SCHEMA_CHANGED: habits.schema_changes,
+            Refusal.ABORTED: habits.aborts,
+        }
+        drawn = habits.random.random()
+        for refusal, share in shares.items():
+            if drawn < share:
+                return refusal
+            drawn -= share
+        return None
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._links.add(task)
+        target = (self._parts.hostname or "127.0.0.1", self._parts.port or 5432)
+        try:
+            server = await asyncio.open_connection(*target, limit=_READ_BYTES)
+            try:
+                await _Link(self, _End(reader, writer), _End(*server)).run()
+            finally:
+                server[1].transport.abort()
+        except (OSError, _EndedError, asyncio.CancelledError):
+            pass
+        finally:
+            self._links.discard(task)
+            writer.transport.abort()
+
+
+class _EndedError(Exception):
+    """One end has gone."""
+
+
+class _End:
+    """One end of the line, in whole messages."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader, self._writer = reader, writer
+        self._buffer = bytearray()
+
+    async def until(self, kinds: bytes) -> list[bytes]:
+        """Return messages up to the first of one of these kinds."""
+        found: list[bytes] = []
+        while True:
+            await self._fill(5)
+            found.append(await self._take(1 + _LENGTH.unpack_from(self._buffer, 1)[0]))
+            if found[-1][0] in kinds:
+                return found
+
+    async def opening(self) -> bytes:
+        """Return the message that has no kind: a startup, or a wish for encryption."""
+        await self._fill(4)
+        return await self._take(_LENGTH.unpack_from(self._buffer)[0])
+
+    def write(self, *messages: bytes) -> None:
+        with contextlib.suppress(OSError):
+            self._writer.write(b"".join(messages))
+
+    async def _take(self, size: int) -> bytes:
+        await self._fill(size)
+        taken = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return taken
+
+    async def _fill(self, size: int) -> None:
+        while len(self._buffer) < size:
+            chunk = await self._reader.read(_READ_BYTES)
+            if not chunk:
+                raise _EndedError
+            self._buffer += chunk
+
+
+class _Link:
+    """One connection: a request, its answer, the next request."""
+
+    def __init__(self, line: DsqlLine, client: _End, server: _End) -> None:
+        self._line, self._client, self._server = line, client, server
+        self._texts: dict[bytes, bytes] = {}
+        self._status = b"I"
+
+    async def run(self) -> None:
+        opening = await self._client.opening()
+        while _LENGTH.unpack_from(opening, 4)[0] in _ENCRYPTION_REQUESTS:
+            self._client.write(b"N")
+            opening = await self._client.opening()
+        if _LENGTH.unpack_from(opening, 4)[0] == _CANCEL_REQUEST:
+            return  # DSQL cancels nothing.
+        self._server.write(opening)
+        self._client.write(*await self._server.until(b"Z"))
+        half_s = self._line.habits.round_trip_s / 2
+        while True:
+            request = await self._client.until(b"SQHX")
+            if max(map(len, request)) > self._line.habits.message_bytes_max:
+                self._line.cut += 1
+                return
+            await _pause(half_s)
+            answer = await self._answer(request)
+            await _pause(half_s)
+            self._client.write(*answer)
+
+    async def _answer(self, request: Sequence[bytes]) -> Sequence[bytes]:
+        if any(self._is_refused_as_text(message) for message in request if message[:1] == b"P"):
+            self._line.refused[Refusal.CTE] += 1
+            # What follows a Flush is the client's Sync, and the server's answer to that.
+            ready = [_ready(b"I")] if request[-1][:1] == b"S" else []
+            return [_error(Refusal.CTE), *ready]
+        if request[-1][:1] == b"X":
+            self._server.write(*request)
+            raise _EndedError
+        if request[0][:1] == b"Q" and request[0][5:].startswith(b"COMMIT"):
+            return await self._commit() if self._status == b"T" else await self._ask(*request)
+        bound = next((message for message in request if message[:1] == b"B"), b"")
+        if not bound or not _WRITES.search(self._texts[bound[5:].split(b"\0", 2)[1]]):
+            return await self._ask(*request)
+        if self._line.habits.too_large(bound):
+            return await self._refuse(Refusal.TOO_LARGE, b"E" if self._status == b"T" else b"I")
+        if self._status == b"T":
+            return await self._ask(*request)
+        return await self._alone(request)
+
+    def _is_refused_as_text(self, parse: bytes) -> bool:
+        name, text, _ = parse[5:].split(b"\0", 2)
+        self._texts[name] = text
+        return not self._line.habits.takes_cte and _WRITING_CTE.search(text) is not None
+
+    async def _alone(self, request: Sequence[bytes]) -> Sequence[bytes]:
+        """A statement that is its own transaction: put it into one that can be taken back."""
+        await self._ask(_query("BEGIN"))
+        answer = await self._ask(*request)
+        if self._status == b"E":
+            await self._ask(_query("ROLLBACK"))
+            return [*answer[:-1], _ready(b"I")]
+        done = await self._commit()
+        refused = any(message[:1] == b"E" for message in done)
+        return done if refused else [*answer[:-1], _ready(b"I")]
+
+    async def _commit(self) -> Sequence[bytes]:
+        line = self._line
+        await _pause(line.habits.commit_s)
+        refusal = line.refusal()
+        if refusal is not None:
+            return await self._refuse(refusal, b"I")
+        line.commits += 1
+        return await self._ask(_query("COMMIT"))
+
+    async def _refuse(self, refusal: Refusal, status: bytes) -> Sequence[bytes]:
+        """Take back whatever was written, and say why."""
+        self._line.refused[refusal] += 1
+        undone = await self._ask(_query("ROLLBACK"))
+        if refusal is Refusal.ABORTED:
+            return undone
+        return [_error(refusal), _ready(status)]
+
+    async def _ask(self, *request: bytes) -> list[bytes]:
+        """Pass a request on; return all of its answer."""
+        self._server.write(*request)
+        # A Flush is answered by what it asks for, or by what is wrong with it.
+        answer = await self._server.until(b"Z" if request[-1][:1] != b"H" else b"nTE")
+        if answer[-1][:1] == b"Z":
+            self._status = answer[-1][5:6]
+        return answer
+
+
+async def _pause(seconds: float) -> None:
+    if seconds:
+        await asyncio.sleep(seconds)
+
+
+def _message(kind: bytes, body: bytes) -> bytes:
+    return kind + _LENGTH.pack(len(body) + 4) + body
+
+
+def _error(refusal: Refusal) -> bytes:
+    sqlstate, text = refusal.value
+    return _message(b"E", f"SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0".encode())
+
+
+def _query(sql: str) -> bytes:
+    return _message(b"Q", sql.encode() + b"\0")
+
+
+def _ready(status: bytes) -> bytes:
+    return _message(b"Z", status)
