@@ -222,6 +222,8 @@ MONEY: Final = (
     mutant(
         "a no rests on a cached balance",
         DRAFT,
+        "        if not purse.fresh:\n"
+        "            self.lack.accounts.add(account_id)\n"
         "        return purse.fresh\n",
         "        return True\n",
         tests("tests/unit/domain/test_freshness.py"),
