@@ -37,6 +37,7 @@ from worker import config
 from worker import republish as republisher
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.postgres.books import Books
+from worker.adapters.postgres.migrate import foreseen
 from worker.adapters.postgres.migrate import migrate as migrate_schema
 from worker.adapters.system import sleep, system
 from worker.audit import AuditResult, Proof, full_audit
@@ -166,14 +167,19 @@ def run() -> None:
 
 
 @cli.command()
-def migrate() -> None:
-    """Bring the database's tables up to date. Safe to repeat."""
+def migrate(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do.")] = False,
+) -> None:
+    """Bring the database's tables up to date. Safe to repeat, and to interrupt."""
     settings = _settings()
-    applied = _await(
-        migrate_schema(
-            settings.database_url.get_secret_value(), timeout_s=settings.database_timeout_s
-        )
-    )
+    url, timeout_s = settings.database_url.get_secret_value(), settings.database_timeout_s
+    if dry_run:
+        steps = _await(foreseen(url, timeout_s=timeout_s))
+        for migration, step in steps:
+            typer.echo(f"{migration.name}: would {step}: {migration.title}")
+        typer.echo(f"{len(steps)} to apply" if steps else "up to date")
+        return
+    applied = _await(migrate_schema(url, timeout_s=timeout_s))
     for name in applied:
         typer.echo(f"applied {name}")
     typer.echo(f"{len(applied)} applied" if applied else "up to date")

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import asyncpg
 import pytest
@@ -30,10 +29,8 @@ from tests.support.books import (
 )
 from tests.support.eventually import eventually
 from tests.support.pgproxy import Fault, PgProxy
-from worker.adapters.postgres import migrate as migrations_module
 from worker.adapters.postgres import statements, store
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
-from worker.adapters.postgres.migrate import Migration, migrate, migrations
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain.state import Lack
 from worker.domain.units import WALLET, AccountId
@@ -42,7 +39,6 @@ from worker.errors import (
     ConfigError,
     Conflict,
     OutcomeUnknown,
-    ParityError,
     Poison,
     Refused,
     Unavailable,
@@ -317,70 +313,6 @@ async def test_two_lanes_that_wait_for_each_other_are_parted(books: Books) -> No
     lost = [error for error in outcomes if isinstance(error, Exception)]
     assert [getattr(error, "sqlstate", "") for error in lost] == ["40P01"]
     assert isinstance(lost[0], Conflict | asyncpg.DeadlockDetectedError)
-
-
-# Migrations.
-
-
-async def test_migrations_run_in_order_and_once(database_url: str) -> None:
-    names = [migration.name for migration in migrations()]
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == names
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == []
-
-
-@pytest.mark.parametrize("recorded", [True, False])
-@pytest.mark.parametrize("applied", [0, 1, 6, 7, 14, 15])
-async def test_migrations_go_on_where_they_were_interrupted(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, applied: int, recorded: bool
-) -> None:
-    every = list(migrations())
-    monkeypatch.setattr(migrations_module, "migrations", lambda: every[:applied])
-    await migrate(database_url, timeout_s=TIMEOUT_S)
-    if applied and not recorded:
-        await _execute(database_url, "DELETE FROM migrations WHERE number = $1", applied)
-    monkeypatch.undo()
-    done = await migrate(database_url, timeout_s=TIMEOUT_S)
-    left = applied if recorded or not applied else applied - 1
-    assert done == [migration.name for migration in every[left:]]
-    async with opened(database_url) as books:
-        await _desk(books)
-
-
-async def test_a_migration_that_fails_stops_those_after_it(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    every = list(migrations())
-    broken = [*every[:5], replace(every[5], sql="CREATE TABLE markets (oops"), *every[6:]]
-    monkeypatch.setattr(migrations_module, "migrations", lambda: broken)
-    with pytest.raises(Poison):
-        await migrate(database_url, timeout_s=TIMEOUT_S)
-    monkeypatch.undo()
-    assert len(await migrate(database_url, timeout_s=TIMEOUT_S)) == len(every) - 5
-
-
-async def test_a_file_that_changed_after_it_was_applied_is_refused(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await migrate(database_url, timeout_s=TIMEOUT_S)
-    changed = [replace(m, sql=m.sql + "-- 2") if m.number == 5 else m for m in migrations()]
-    monkeypatch.setattr(migrations_module, "migrations", lambda: changed)
-    with pytest.raises(ParityError, match=r"0005_pockets\.sql was changed"):
-        await migrate(database_url, timeout_s=TIMEOUT_S)
-
-
-async def test_workers_that_migrate_at_once_all_find_the_whole_schema(database_url: str) -> None:
-    await asyncio.gather(*[migrate(database_url, timeout_s=TIMEOUT_S) for _ in range(4)])
-    connection = await asyncpg.connect(database_url)
-    found = await connection.fetch("SELECT number, checksum FROM migrations ORDER BY number")
-    await connection.close()
-    assert [tuple(row) for row in found] == [(m.number, m.checksum) for m in migrations()]
-    async with opened(database_url) as books:
-        await _desk(books)
-
-
-def test_a_checksum_is_of_the_file_as_it_is() -> None:
-    one = Migration(1, "0001_a.sql", "SELECT 1")
-    assert one.checksum != replace(one, sql="SELECT 1 ").checksum
 
 
 # Streams.
