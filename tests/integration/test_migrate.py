@@ -60,6 +60,7 @@ class Line:
     """Runs statements until it breaks, before or after one of them; then the session is gone."""
 
     connection: "asyncpg.Connection[asyncpg.Record]"
+    answer: Run
     breaks_at: int
     after: bool
     ran: list[str] = field(default_factory=list)
@@ -69,7 +70,7 @@ class Line:
         self.ran.append(sql)
         if breaks and not self.after:
             self._break()
-        found = await self.connection.fetch(sql, *arguments)
+        found = await self.answer(sql, *arguments)
         if breaks:
             self._break()
         return found
@@ -137,7 +138,8 @@ async def _unusable(url: str) -> list[str]:
 def test_the_next_step_follows_from_the_note_and_what_is_there(
     migration: Migration, note: str | None, thing: Thing, step: Step
 ) -> None:
-    assert next_step(migration, (note and Note(migration.checksum, note)) or None, thing) is step
+    noted = None if note is None else Note(migration.checksum, note)
+    assert next_step(migration, noted, thing) is step
 
 
 @pytest.mark.parametrize(
@@ -183,24 +185,29 @@ async def test_migrations_go_on_after_those_that_were_applied(
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("dialect", [POSTGRESQL, DSQL], ids=["postgresql", "dsql_ddl"])
 async def test_a_line_that_breaks_at_any_statement_costs_nothing_but_another_run(
-    database_url: str, after: bool
+    database_url: str, dialect: Dialect, after: bool
 ) -> None:
     """Also between a DDL and the note of it. Each round breaks one statement later."""
     broken = 0
     while True:
-        async with _connection(database_url) as connection:
-            line = Line(connection, breaks_at=broken, after=after)
+        cluster = Cluster()
+        async with _session(database_url, cluster) as session:
+            connection = session.connection
+            answer: Run = session.run if dialect is DSQL else connection.fetch
+            line = Line(connection, answer, breaks_at=broken, after=after)
             try:
-                await _migrator(line.run).run(SEVERAL)
+                await _migrator(line.run, dialect).run(SEVERAL)
                 break
             except OutcomeUnknown:
                 broken += 1
-        async with _connection(database_url) as connection:
-            await _migrator(connection.fetch).run(SEVERAL)
+        async with _session(database_url, cluster) as session:
+            answer = session.run if dialect is DSQL else session.connection.fetch
+            await _migrator(answer, dialect).run(SEVERAL)
             assert await _notes(database_url) == _applied(SEVERAL)
             assert await _unusable(database_url) == []
-            await connection.execute("DROP TABLE markets, pockets, migrations")
+            await session.connection.execute("DROP TABLE markets, pockets, migrations, sys.jobs")
     assert len(line.ran) == broken
     assert broken > 4 * len(SEVERAL), "every step of every file was cut off"
 

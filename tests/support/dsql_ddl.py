@@ -42,12 +42,12 @@ class DsqlSession:
     """One session of a cluster; ``run`` is what a `Migrator` takes."""
 
     def __init__(self, cluster: Cluster, connection: "asyncpg.Connection[asyncpg.Record]") -> None:
-        self._cluster, self._connection = cluster, connection
+        self._cluster, self.connection = cluster, connection
         self._known_changes = cluster.changes
         self.refused: list[str] = []
 
     async def prepare(self) -> None:
-        await self._connection.execute(_JOBS)
+        await self.connection.execute(_JOBS)
 
     async def run(self, sql: str, *arguments: object) -> Sequence[Any]:
         """Answer one statement."""
@@ -62,7 +62,7 @@ class DsqlSession:
         found = (
             await self._build(sql, index[1])
             if index
-            else await self._connection.fetch(sql, *arguments)
+            else await self.connection.fetch(sql, *arguments)
         )
         if _DDL.search(sql):
             self._changed()
@@ -77,15 +77,15 @@ class DsqlSession:
         self._known_changes = self._cluster.changes
 
     async def _build(self, sql: str, index: str) -> Sequence[Any]:
-        await self._connection.execute(sql.replace("INDEX ASYNC", "INDEX"))
-        await self._connection.execute(
+        await self.connection.execute(sql.replace("INDEX ASYNC", "INDEX"))
+        await self.connection.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = $1::text::regclass", index
         )
         self._cluster.jobs += 1
         self._cluster.left[index] = self._cluster.looks
         job = f"job{self._cluster.jobs}"
         name = f"public.{index}" if self._cluster.qualified else index
-        await self._connection.execute(
+        await self.connection.execute(
             "INSERT INTO sys.jobs VALUES ($1, 'submitted', NULL, $2)", job, name
         )
         return [{"job_id": job}]
@@ -101,7 +101,7 @@ class DsqlSession:
     async def _end(self, index: str) -> None:
         fails = self._cluster.failures > 0
         self._cluster.failures -= fails
-        run = self._connection.execute
+        run = self.connection.execute
         status, details = ("failed", "key size too large") if fails else ("completed", None)
         where = "WHERE object_name IN ($1, 'public.' || $1) AND status = 'submitted'"
         if self._cluster.forgets:
