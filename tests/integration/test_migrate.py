@@ -70,10 +70,11 @@ class Line:
         self.ran.append(sql)
         if breaks and not self.after:
             self._break()
-        found = await self.answer(sql, *arguments)
-        if breaks:
-            self._break()
-        return found
+        try:
+            return await self.answer(sql, *arguments)
+        finally:
+            if breaks:
+                self._break()
 
     def _break(self) -> None:
         self.connection.terminate()
