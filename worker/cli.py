@@ -11,6 +11,7 @@ import logging
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from enum import StrEnum
 from importlib.metadata import version
@@ -34,6 +35,7 @@ from producers.client import (
 )
 from worker import app as worker_app
 from worker import config
+from worker import doctor as physician
 from worker import republish as republisher
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.postgres.books import Books
@@ -76,6 +78,7 @@ WRONG_LINES_SHOWN: Final = 10
 POLL_S: Final = 0.2
 QUIET_POLLS: Final = 15
 TOPIC_LOOKS_MAX: Final = 20
+EMBEDDED_PARTITIONS: Final = 12
 PIPE_COLUMNS: Final = 200
 
 T = TypeVar("T")
@@ -383,6 +386,29 @@ def audit(
         raise typer.Exit(FAILED)
 
 
+@cli.command()
+def doctor(
+    embedded: Annotated[bool, typer.Option(help="On servers of its own.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Try what the worker relies on at database and brokers; run it first on a new cluster.
+
+    Writes to a schema of its own, which it drops. Needs the right to make one: on DSQL ?role=admin.
+    """
+    if embedded:
+        _require_demo()
+    _log_errors(as_json=False)
+    with _patients(embedded=embedded) as settings:
+        found = _await(physician.examine(settings, worker_app.make_broker(settings), system()))
+    if as_json:
+        _print_json(physician.as_json(found))
+    else:
+        _print_table(("check", "", "what came back", "took", "tried"), physician.as_rows(found))
+        typer.echo(physician.verdict(found))
+    if not physician.healthy(found):
+        raise typer.Exit(FAILED)
+
+
 # Both of these bring their own servers, and need more than a worker does: imported when asked for.
 
 
@@ -428,6 +454,23 @@ def stress(
     _log_errors(as_json=False)
     given = stresser.Options(orders=orders, markets=markets, embedded=embedded)
     raise typer.Exit(stresser.run(given))
+
+
+@contextmanager
+def _patients(*, embedded: bool) -> Iterator[Settings]:
+    """Yield the settings of what is to be examined: what they name, or servers of our own."""
+    if not embedded:
+        yield config.load()
+        return
+    from worker.embedded.together import servers  # noqa: PLC0415
+
+    with servers() as found:
+        settings = config.load(database_url=found.database_url, bootstrap_servers=found.bootstrap)
+        _await(migrate_schema(found.database_url, timeout_s=settings.database_timeout_s))
+        _await(
+            worker_app.make_topics(settings, worker_app.make_broker(settings), EMBEDDED_PARTITIONS)
+        )
+        yield settings
 
 
 # Shared by the commands.

@@ -15,7 +15,7 @@ from worker.adapters.kafka.settings import (
     require_codec,
     silence_secrets,
 )
-from worker.adapters.kafka.topics import Topics
+from worker.adapters.kafka.topics import Rights, Topics
 from worker.ports import Assignment, Tail, TopicDescription, TopicPartition
 
 
@@ -92,6 +92,10 @@ class AiokafkaBroker:
         """
         async with self.reader([partition]) as reader:
             return await reader.tail(partition, offsets)
+
+    async def rights(self, topics: Sequence[str]) -> Rights:
+        """Return what this client may do with topics, its group and the cluster. Tries nothing."""
+        return await self._topics.rights(topics, self._group_id)
 
     async def close(self) -> None:
         """Do nothing: consumers and producers are closed by whoever asked for them."""

@@ -2,6 +2,7 @@
 
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient
@@ -15,6 +16,7 @@ from aiokafka.errors import (
 from aiokafka.protocol.admin import CreateTopicsRequest, DescribeConfigsRequest
 from aiokafka.protocol.metadata import MetadataRequest
 
+from worker.adapters.kafka import rights
 from worker.adapters.kafka.deadline import answered_within, stop_within
 from worker.adapters.kafka.settings import Deadlines
 from worker.ports import TopicDescription
@@ -23,6 +25,15 @@ TIMESTAMP_TYPE: Final = "message.timestamp.type"
 LOG_APPEND_TIME: Final = "LogAppendTime"
 _TOPIC: Final = 2
 """The code of a topic among the resources that have a configuration."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """The operations that the brokers allow, by their names in Kafka."""
+
+    topics: Mapping[str, frozenset[str]]
+    cluster: frozenset[str]
+    group: frozenset[str]
 
 
 class Topics:
@@ -62,6 +73,12 @@ class Topics:
                 for topic, code, *message in answer.topic_errors
                 if _is(code, TopicAlreadyExistsError, topic, *message)
             )
+
+    async def rights(self, topics: Sequence[str], group_id: str) -> Rights:
+        """Return what this client may do. Tries nothing."""
+        async with self._client("asking for rights") as client:
+            of_topics, of_cluster = await rights.of_topics(client, topics)
+            return Rights(of_topics, of_cluster, await rights.of_group(client, group_id))
 
     @asynccontextmanager
     async def _client(self, what: str) -> AsyncIterator[AIOKafkaClient]:

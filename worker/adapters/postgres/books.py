@@ -14,7 +14,7 @@ from uuid import UUID
 import asyncpg
 
 from worker.adapters.postgres import outcomes, statements, target
-from worker.adapters.postgres.connect import AUDIT_SETTINGS, connect
+from worker.adapters.postgres.connect import AUDIT_SETTINGS, Connect, connect
 from worker.domain import ids
 from worker.domain.units import Lane
 from worker.errors import ConfigError, Unavailable
@@ -114,8 +114,9 @@ class Snapshot:
 class Books:
     """Where the books are. One probe at a time; snapshots are independent of it and each other."""
 
-    def __init__(self, url: str, *, timeout_s: float) -> None:
+    def __init__(self, url: str, *, timeout_s: float, connect: Connect = connect) -> None:
         self._url = url
+        self._connect_by = connect
         self._timeout_s = timeout_s
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
@@ -155,7 +156,7 @@ class Books:
     async def _connect(self, settings: dict[str, str]) -> "asyncpg.Connection[asyncpg.Record]":
         try:
             async with asyncio.timeout(self._timeout_s):
-                return await connect(self._url, settings, timeout_s=READ_S)
+                return await self._connect_by(self._url, settings, timeout_s=READ_S)
         except TimeoutError as error:
             raise Unavailable(f"no connection within {self._timeout_s:g} s") from error
 

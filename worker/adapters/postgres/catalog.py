@@ -19,22 +19,47 @@ async def register(
     """Return the stream, registering it with ``partitions`` lanes if it is new."""
     connection = await connect(url, LANE_SETTINGS, timeout_s=timeout_s)
     try:
-        for attempt in range(_ATTEMPTS_MAX):
-            for row in await _streams(connection):
-                if row.stream == stream:
-                    return row
-            try:
-                await connection.execute(
-                    statements.REGISTER_STREAM, stream, topic, kind, partitions
-                )
-            except asyncpg.PostgresError as error:
-                meaning = outcomes.of_statement(error)
-                # Another worker registers at the same time: look again.
-                if not isinstance(meaning, Conflict | Refused) or attempt == _ATTEMPTS_MAX - 1:
-                    raise meaning from error
-        raise Conflict(f"stream {stream!r} could not be registered")
+        return await register_by(connection, stream, topic, kind, partitions)
     finally:
         connection.terminate()
+
+
+async def register_by(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    stream: str,
+    topic: str,
+    kind: StreamKind,
+    partitions: int,
+) -> StreamRow:
+    """Do it on a connection that is there."""
+    for attempt in range(_ATTEMPTS_MAX):
+        for row in await _streams(connection):
+            if row.stream == stream:
+                return row
+        try:
+            await _insert(connection, stream, topic, kind, partitions)
+        except asyncpg.PostgresError as error:
+            meaning = outcomes.of_statement(error)
+            # Another worker registers at the same time: look again.
+            if not isinstance(meaning, Conflict | Refused) or attempt == _ATTEMPTS_MAX - 1:
+                raise meaning from error
+    raise Conflict(f"stream {stream!r} could not be registered")
+
+
+async def _insert(
+    connection: "asyncpg.Connection[asyncpg.Record]",
+    stream: str,
+    topic: str,
+    kind: StreamKind,
+    partitions: int,
+) -> None:
+    """Insert the stream with its lanes, in two statements where one may not write twice."""
+    try:
+        await connection.execute(statements.REGISTER_STREAM, stream, topic, kind, partitions)
+    except asyncpg.FeatureNotSupportedError:
+        async with connection.transaction():
+            await connection.execute(statements.STEP_STREAM, stream, topic, kind, partitions)
+            await connection.execute(statements.STEP_LANES, stream)
 
 
 async def _streams(connection: "asyncpg.Connection[asyncpg.Record]") -> Sequence[StreamRow]:

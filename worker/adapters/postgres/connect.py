@@ -2,7 +2,7 @@
 
 import asyncio
 import ssl
-from typing import Final
+from typing import Final, Protocol
 
 import asyncpg
 
@@ -27,6 +27,15 @@ AUDIT_SETTINGS: Final = {
     "default_transaction_read_only": "on",
     "jit": "off",
 }
+
+
+class Connect(Protocol):
+    """Makes connections, as `connect` does."""
+
+    async def __call__(
+        self, url: str, settings: dict[str, str], /, *, timeout_s: float
+    ) -> "asyncpg.Connection[asyncpg.Record]":
+        """Return a connection. Raises Unavailable."""
 
 
 async def connect(

@@ -14,7 +14,7 @@ from typing import Any, Final
 import asyncpg
 
 from worker.adapters.postgres import outcomes, rows, statements, steps, target
-from worker.adapters.postgres.connect import LANE_SETTINGS, connect
+from worker.adapters.postgres.connect import LANE_SETTINGS, Connect, connect
 from worker.adapters.system import system as real_system
 from worker.domain import ids
 from worker.domain.book import OpenOrder
@@ -48,8 +48,10 @@ class PostgresStore:
         timeout_s: float,
         in_steps: bool = False,
         system: System | None = None,
+        connect: Connect = connect,
     ) -> None:
         self._url = url
+        self._connect = connect
         self._timeout_s = timeout_s
         self._in_steps = in_steps
         self._system = system or real_system()
@@ -161,7 +163,7 @@ class PostgresStore:
             await self.close()
             known = None
         if known is None or known.is_closed():
-            known = await connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
+            known = await self._connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
             self._connection = known
             self._retires_at_s = self._system.clock() + target.age_s(self._url, self._system)
         return known

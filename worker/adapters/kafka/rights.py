@@ -1,0 +1,134 @@
+"""What the brokers let this client do: asked, not tried, so that nothing is written or joined.
+
+aiokafka's own requests stop at versions that do not tell; these are the next ones of the protocol.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+from aiokafka.client import AIOKafkaClient, CoordinationType
+from aiokafka.errors import (
+    GroupAuthorizationFailedError,
+    GroupCoordinatorNotAvailableError,
+    IncompatibleBrokerVersion,
+    NoError,
+    for_code,
+)
+from aiokafka.protocol.admin import DescribeGroupsResponse_v3
+from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
+
+from worker.adapters.system import sleep
+
+LOOKUPS_MAX: Final = 20
+LOOKUP_PAUSE_S: Final = 0.25
+READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE = "READ", "WRITE", "DESCRIBE", "IDEMPOTENT_WRITE"
+_BITS: Final = {READ: 3, WRITE: 4, DESCRIBE: 8, IDEMPOTENT_WRITE: 12}
+_TEXT: Final = String("utf-8")
+
+
+class _MetadataResponse(Response):
+    API_KEY = 3
+    API_VERSION = 8
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("brokers", Array(("node_id", Int32), ("host", _TEXT), ("port", Int32), ("rack", _TEXT))),
+        ("cluster_id", _TEXT),
+        ("controller_id", Int32),
+        (
+            "topics",
+            Array(
+                ("error_code", Int16),
+                ("topic", _TEXT),
+                ("is_internal", Boolean),
+                (
+                    "partitions",
+                    Array(
+                        ("error_code", Int16),
+                        ("partition", Int32),
+                        ("leader", Int32),
+                        ("leader_epoch", Int32),
+                        ("replicas", Array(Int32)),
+                        ("isr", Array(Int32)),
+                        ("offline_replicas", Array(Int32)),
+                    ),
+                ),
+                ("authorized_operations", Int32),
+            ),
+        ),
+        ("authorized_operations", Int32),
+    )
+
+
+class _MetadataStruct(RequestStruct):
+    API_KEY = 3
+    API_VERSION = 8
+    RESPONSE_TYPE = _MetadataResponse
+    SCHEMA = Schema(
+        ("topics", Array(_TEXT)),
+        ("allow_auto_topic_creation", Boolean),
+        ("include_cluster_authorized_operations", Boolean),
+        ("include_topic_authorized_operations", Boolean),
+    )
+
+
+class _GroupsStruct(RequestStruct):
+    API_KEY = 15
+    API_VERSION = 3
+    RESPONSE_TYPE = DescribeGroupsResponse_v3
+    SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
+
+
+class _Asking:
+    """A request of one version, made as aiokafka's `Request` is: for what a broker can do."""
+
+    def __init__(self, struct: type[RequestStruct], *values: object) -> None:
+        self._struct, self._values = struct, values
+
+    def prepare(self, versions: Mapping[int, tuple[int, int]]) -> RequestStruct:
+        """Return what is sent. Raises IncompatibleBrokerVersion."""
+        key, version = self._struct.API_KEY, self._struct.API_VERSION
+        first, last = versions.get(key, (0, 0))
+        if not first <= version <= last:
+            raise IncompatibleBrokerVersion(f"version {version} of request {key}")
+        return self._struct(*self._values)
+
+
+async def of_topics(
+    client: AIOKafkaClient, topics: Sequence[str]
+) -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
+    """Return what may be done with each topic, nothing where it is unseen, and to the cluster."""
+    answer = await client.send(
+        client.get_random_node(), _Asking(_MetadataStruct, list(topics), False, True, True)
+    )
+    found = {
+        topic: _named(operations) if for_code(code) is NoError else frozenset[str]()
+        for code, topic, _, _, operations in answer.topics
+    }
+    return found, _named(answer.authorized_operations)
+
+
+async def of_group(client: AIOKafkaClient, group_id: str) -> frozenset[str]:
+    """Return what may be done with a consumer group."""
+    try:
+        node_id = await _coordinator(client, group_id)
+    except GroupAuthorizationFailedError:
+        return frozenset()
+    answer: Any = await client.send(node_id, _Asking(_GroupsStruct, [group_id], True))
+    code, *_, operations = answer.groups[0]
+    error = for_code(code)
+    return _named(operations) if error is NoError else frozenset()
+
+
+async def _coordinator(client: AIOKafkaClient, group_id: str) -> int:
+    """Return where the group lives; a cluster's first group is a moment in coming."""
+    for _ in range(LOOKUPS_MAX - 1):
+        try:
+            return int(await client.coordinator_lookup(CoordinationType.GROUP, group_id))
+        except GroupCoordinatorNotAvailableError:
+            await sleep(LOOKUP_PAUSE_S)
+    return int(await client.coordinator_lookup(CoordinationType.GROUP, group_id))
+
+
+def _named(operations: int) -> frozenset[str]:
+    return frozenset(name for name, bit in _BITS.items() if operations >> bit & 1)
