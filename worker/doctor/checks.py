@@ -1,10 +1,10 @@
 """What is asked, in which order, and what hangs on what."""
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 from worker.adapters.answer import Answer, Verdict, missing, not_tried, note
 from worker.adapters.kafka import AiokafkaBroker
@@ -37,14 +37,16 @@ async def examine(
 ) -> list[Finding]:
     """Try everything, clean up, and tell. Only a bug raises."""
     url, timeout_s = settings.database_url.get_secret_value(), settings.database_timeout_s
-    doctor = _Doctor(settings, system, driver or Driver(url, timeout_s=timeout_s))
+    doctor = Doctor(settings, system, driver or Driver(url, timeout_s=timeout_s))
     await doctor.examine_database()
     await doctor.examine_brokers(broker)
     return doctor.findings
 
 
 @dataclass(slots=True)
-class _Doctor:
+class Doctor:
+    """Collects findings."""
+
     settings: Settings
     system: System
     driver: Driver
@@ -101,7 +103,8 @@ class _Doctor:
                 await self._rehearse(scratch, mode)
             await self._try_limits(bench)
         finally:
-            await self._ask("cleaning up", "drop what was made", bench.closed, bound_s=CLEAN_S)
+            cleaning = self._ask("cleaning up", "drop what was made", bench.closed, bound_s=CLEAN_S)
+            await _uninterrupted(cleaning)
 
     async def _try_shapes(self, bench: Bench) -> None:
         ask = partial(self._ask_bench, bench)
@@ -208,6 +211,16 @@ class _Play:
     def _played(self) -> Rehearsal:
         assert self._rehearsal is not None, "asked only after `play`"
         return self._rehearsal
+
+
+async def _uninterrupted(work: Coroutine[Any, Any, None]) -> None:
+    """Finish ``work``, which is bounded, before a cancellation goes on."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _answer(probe: Probe, bound_s: float) -> Answer:

@@ -6,7 +6,7 @@ refused, or raises StoreError; each call of the driver ends within the timeout.
 
 import json
 from base64 import b64encode
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from ssl import SSLObject
 from typing import Any, Final
 
@@ -18,7 +18,7 @@ from worker.adapters.postgres.connect import LANE_SETTINGS, connect
 from worker.adapters.postgres.migrate import Dialect, Migrator, dialect_of, migrations
 from worker.adapters.postgres.scratch import Scratch
 from worker.adapters.system import wall_clock_ms
-from worker.errors import Conflict
+from worker.errors import Conflict, ParityError
 from worker.ports import System
 
 LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
@@ -195,9 +195,20 @@ class Bench:
 
     async def closed(self) -> Answer:
         """Drop all that was made."""
-        return ok(
-            f"{await _translated(self._scratch.close())} tables and views dropped, schema too"
-        )
+        try:
+            dropped = await _translated(self._scratch.close())
+        except ParityError as error:
+            return missing(f"{error}; left behind: schema {self._scratch.schema}")
+        return ok(f"{dropped} tables and views dropped, schema too" if dropped else "nothing to do")
+
+    async def tidy(self, probe: Callable[[], Awaitable[Answer]]) -> Answer:
+        """Run a probe on sessions that no earlier one left broken or in a transaction."""
+        for number, session in enumerate(self._sessions):
+            if session.is_closed():
+                self._sessions[number] = await self._scratch.session()
+            elif session.is_in_transaction():
+                await _translated(session.execute("ROLLBACK"))
+        return await probe()
 
     # One statement shape each.
 

@@ -1,0 +1,491 @@
+"""`parity doctor`: passes where a worker can run, names what is missing, leaves nothing behind."""
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+from aiokafka.client import AIOKafkaClient
+from aiokafka.protocol.admin import CreateAclsRequest
+
+from tests.support.books import TIMEOUT_S, buy, deposit, open_market, sell
+from tests.support.dsql_limits import StandIn, Target
+from tests.support.eventually import eventually
+from tests.support.system import System
+from worker import app, config
+from worker.adapters.answer import Verdict
+from worker.adapters.postgres.migrate import migrate
+from worker.adapters.postgres.probes import Bench, Driver
+from worker.adapters.postgres.scratch import PREFIX
+from worker.adapters.system import system, wall_clock_ms
+from worker.config import Settings
+from worker.doctor import Finding, as_json, healthy, report
+from worker.doctor.checks import Doctor
+from worker.embedded import EmbeddedKafka
+
+pytestmark = pytest.mark.integration
+
+REPOSITORY = Path(__file__).parents[2]
+ENDS_WITHIN_S = 100.0
+NEEDS_SCRATCH = {
+    "rows as JSON",
+    "keys as text",
+    "CHECK",
+    "primary key",
+    "upsert",
+    "partial index",
+    "writing CTE",
+    "abort",
+    "snapshot",
+    "lost update",
+    "conflict of updates",
+    "conflict of inserts",
+    "after a DDL",
+    "batch in a statement",
+    "fence",
+    "take-over",
+    "proof and audit",
+    "batch in steps",
+    "rows a transaction",
+    "rows written twice",
+    "bytes a transaction",
+    "a long parameter",
+}
+
+
+async def _examined(
+    url: str, target: Target | None = None, **settings: object
+) -> Mapping[str, Finding]:
+    """Examine a database alone; nothing may be left behind."""
+    driver: Any = Driver(url, timeout_s=TIMEOUT_S) if target is None else StandIn(url, target)
+    doctor = Doctor(config.load(database_url=url, **settings), system(), driver)
+    await doctor.examine_database()
+    assert await _schemas(url) == []
+    return {finding.name: finding for finding in doctor.findings}
+
+
+async def _schemas(url: str) -> list[str]:
+    connection = await asyncpg.connect(url)
+    found = await connection.fetch(
+        "SELECT nspname FROM pg_namespace WHERE starts_with(nspname, $1)", PREFIX
+    )
+    await connection.close()
+    return [row[0] for row in found]
+
+
+async def _execute(url: str, sql: str) -> None:
+    connection = await asyncpg.connect(url)
+    await connection.execute(sql)
+    await connection.close()
+
+
+def _missing(findings: Mapping[str, Finding]) -> set[str]:
+    return {name for name, found in findings.items() if found.verdict is Verdict.MISSING}
+
+
+def _not_tried(findings: Mapping[str, Finding]) -> set[str]:
+    return {name for name, found in findings.items() if found.verdict is Verdict.NOT_TRIED}
+
+
+@pytest.fixture
+async def url(database_url: str) -> str:
+    await migrate(database_url, timeout_s=TIMEOUT_S)
+    return database_url
+
+
+# The database.
+
+
+@pytest.mark.parametrize("mode", ["statement", "steps"])
+async def test_a_database_that_has_everything_passes(url: str, mode: str) -> None:
+    found = await _examined(url, commit_mode=mode)
+    assert _missing(found) == _not_tried(found) == set()
+    assert found.keys() > NEEDS_SCRATCH
+    assert found["lost update"].came_back.startswith("40001")
+    assert found["conflict of updates"].came_back.startswith("55P03")
+    assert found["abort"].came_back.endswith("COMMIT answers ROLLBACK, 0 rows")
+    assert found["fence"].came_back == "refused: 23514 batches_fence"
+    assert "no limit met" in found["rows a transaction"].came_back
+    assert "no limit met" in found["bytes a transaction"].came_back
+
+
+async def test_the_tables_of_the_exchange_are_not_touched(url: str) -> None:
+    before = await _rows(url)
+    await _examined(url)
+    assert await _rows(url) == before
+
+
+async def _rows(url: str) -> Sequence[tuple[Any, ...]]:
+    connection = await asyncpg.connect(url)
+    sql = "SELECT relname, n_tup_ins, n_tup_upd, n_tup_del FROM pg_stat_user_tables ORDER BY 1"
+    found = [tuple(row) for row in await connection.fetch(sql) if row["relname"] != "migrations"]
+    await connection.close()
+    return found
+
+
+async def test_a_database_that_is_not_there_is_named_and_nothing_else_is_tried() -> None:
+    doctor = Doctor(
+        config.load(database_url="postgresql://postgres@127.0.0.1:1/x"),
+        system(),
+        Driver("postgresql://postgres@127.0.0.1:1/x", timeout_s=2),
+    )
+    await doctor.examine_database()
+    found = {finding.name: finding for finding in doctor.findings}
+    assert _missing(found) == {"connection"}
+    assert _not_tried(found) == found.keys() - {"connection"}
+
+
+async def test_an_empty_database_is_to_be_migrated(database_url: str) -> None:
+    found = await _examined(database_url)
+    assert _missing(found) == {"migrations"}
+    assert "run `parity migrate`" in found["migrations"].came_back
+    assert _not_tried(found) == {"rights"}
+
+
+@pytest.mark.parametrize(
+    ("broken", "told"),
+    [
+        ("DROP TABLE payouts CASCADE", "0014_payouts.sql was applied, but 'payouts' is gone"),
+        ("DROP INDEX orders_open", "0010_orders_open.sql (create)"),
+        ("UPDATE migrations SET checksum = 'x' WHERE number = 4", "0004_accounts.sql was changed"),
+    ],
+)
+async def test_a_schema_that_is_not_whole_is_named(url: str, broken: str, told: str) -> None:
+    await _execute(url, broken)
+    found = await _examined(url)
+    assert _missing(found) == {"migrations"}
+    assert told in found["migrations"].came_back
+
+
+# What another target may do: see `tests.support.dsql_limits` for what these stand-ins show.
+
+
+async def test_a_target_that_refuses_writing_ctes_is_told_to_commit_in_steps(url: str) -> None:
+    found = await _examined(url, Target(refuses_ctes=True))
+    assert _missing(found) == {"writing CTE", "batch in a statement"}
+    assert "PARITY_COMMIT_MODE=steps" in found["batch in a statement"].came_back
+    assert _not_tried(found) == {"fence", "take-over", "proof and audit"}
+
+
+async def test_in_steps_a_target_that_refuses_writing_ctes_passes(url: str) -> None:
+    found = await _examined(url, Target(refuses_ctes=True), commit_mode="steps")
+    assert _missing(found) == _not_tried(found) == set()
+    assert found["writing CTE"].verdict is Verdict.NOTE
+    assert found["batch in a statement"].verdict is Verdict.NOTE
+
+
+async def test_a_target_without_snapshots_is_refused(url: str) -> None:
+    found = await _examined(url, Target(read_committed=True))
+    assert _missing(found) == {"snapshot", "lost update"}
+    assert "both were written" in found["lost update"].came_back
+
+
+@pytest.mark.parametrize(("batch_rows", "passes"), [(1_000, True), (2_500, True), (5_000, False)])
+async def test_a_row_limit_is_found_and_compared_with_the_budget(
+    url: str, batch_rows: int, passes: bool
+) -> None:
+    found = await _examined(url, Target(rows_max=3_000), batch_rows=batch_rows)
+    told = found["rows a transaction"].came_back
+    assert "3,000: passes, 3,001: 54000" in told
+    assert "index entries do not count" in told
+    assert _missing(found) == (set() if passes else {"rows a transaction"})
+    assert "each counts twice" in found["rows written twice"].came_back
+
+
+async def test_index_entries_that_count_as_rows_are_noticed(url: str) -> None:
+    target = Target(rows_max=3_000, counts_index_entries=True)
+    found = await _examined(url, target, batch_rows=2_500)
+    assert _missing(found) == {"rows a transaction"}
+    assert "1,501: 54000" in found["rows a transaction"].came_back
+    assert "index entries count" in found["rows a transaction"].came_back
+
+
+@pytest.mark.parametrize(("mib", "missing"), [(10, set()), (3, {"bytes a transaction"})])
+async def test_a_limit_on_bytes_is_found_at_commit(url: str, mib: int, missing: set[str]) -> None:
+    found = await _examined(url, Target(bytes_max=mib << 20))
+    assert _missing(found) == missing
+    assert "54000 transaction size limit" in found["bytes a transaction"].came_back
+
+
+async def test_a_schema_change_costs_one_statement(url: str) -> None:
+    found = await _examined(url, Target(oc001=True))
+    assert "OC001" in found["after a DDL"].came_back
+    assert found["after a DDL"].came_back.endswith("answered")
+
+
+async def test_who_may_not_make_a_schema_is_told_to_run_it_as_who_may(url: str) -> None:
+    found = await _examined(url, Target(refuses_schemas=True))
+    assert _missing(found) == set()
+    assert _not_tried(found) == NEEDS_SCRATCH | {"scratch tables"}
+    assert "as admin" in found["scratch tables"].came_back
+
+
+# Cleaning up.
+
+
+@pytest.mark.parametrize(
+    "where", ["CREATE TABLE orders", "ON CONFLICT (k)", "generate_series(1, $2"]
+)
+async def test_a_bug_midway_leaves_nothing_behind(url: str, where: str) -> None:
+    with pytest.raises(ZeroDivisionError):
+        await _examined(url, Target(breaks_at=where))
+    assert await _schemas(url) == []
+
+
+@pytest.mark.parametrize("during", ["message", "closed"])
+async def test_an_interrupt_leaves_nothing_behind(
+    url: str, monkeypatch: pytest.MonkeyPatch, during: str
+) -> None:
+    """Also one that comes while it is cleaning up."""
+    entered = asyncio.Event()
+    probe = getattr(Bench, during)
+
+    async def slow(bench: Bench) -> object:
+        entered.set()
+        await asyncio.sleep(0)
+        return await probe(bench)
+
+    monkeypatch.setattr(Bench, during, slow)
+    doctor = Doctor(config.load(database_url=url), system(), Driver(url, timeout_s=TIMEOUT_S))
+    task = asyncio.create_task(doctor.examine_database())
+    await asyncio.wait_for(entered.wait(), 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert await _schemas(url) == []
+
+
+async def test_what_does_not_answer_is_bounded_and_named(url: str) -> None:
+    driver: Any = StandIn(url, Target(hangs_at="ON CONFLICT (k)"), timeout_s=2)
+    doctor = Doctor(config.load(database_url=url), system(), driver)
+    await doctor.examine_database()
+    found = {finding.name: finding for finding in doctor.findings}
+    assert _missing(found) == {"upsert"}
+    assert found["primary key"].verdict is found["abort"].verdict is Verdict.OK
+    assert await _schemas(url) == []
+
+
+async def test_what_an_ended_process_left_is_removed_after_an_hour(url: str) -> None:
+    now_s = wall_clock_ms() // 1_000
+    old, young = f"{PREFIX}{now_s - 4_000:x}_00000001", f"{PREFIX}{now_s:x}_00000002"
+    for schema in (old, young):
+        await _execute(url, f"CREATE SCHEMA {schema}")
+        await _execute(url, f"CREATE TABLE {schema}.probe (k uuid)")
+    driver = Driver(url, timeout_s=TIMEOUT_S)
+    await Doctor(config.load(database_url=url), system(), driver).examine_database()
+    assert await _schemas(url) == [young]
+
+
+# The brokers, and everything together.
+
+
+@pytest.fixture
+async def exchange(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> AsyncIterator[System]:
+    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as found:
+        yield found
+
+
+async def _asked(settings: Settings, **registered: int) -> Mapping[str, Finding]:
+    url = settings.database_url.get_secret_value()
+    doctor = Doctor(settings, system(), Driver(url, timeout_s=TIMEOUT_S))
+    doctor.registered = dict(registered)
+    await doctor.examine_brokers(app.make_broker(settings))
+    return {finding.name: finding for finding in doctor.findings}
+
+
+async def test_topics_that_fit_pass(exchange: System) -> None:
+    found = await _asked(exchange.settings)
+    assert _missing(found) == _not_tried(found) == set()
+    assert found["reading a record"].verdict is Verdict.NOTE
+    await exchange.publish(deposit("a", 5))
+    found = await _asked(exchange.settings)
+    assert found["reading a record"].came_back.startswith("one record of")
+
+
+@pytest.mark.parametrize(
+    ("topic", "partitions", "stamps", "told"),
+    [
+        ("orders_topic", 2, "CreateTime", "message.timestamp.type=LogAppendTime"),
+        ("events_topic", 2, "LogAppendTime", "set CreateTime"),
+        ("events_topic", 1, "CreateTime", "1 partitions, CreateTime: "),
+        ("transfer_events_topic", 1, "CreateTime", "1 partitions, CreateTime: "),
+    ],
+)
+async def test_a_topic_that_does_not_fit_is_named(
+    exchange: System, topic: str, partitions: int, stamps: str, told: str
+) -> None:
+    name = f"{exchange.prefix}other"
+    broker = app.make_broker(exchange.settings)
+    await broker.create_topics(
+        {name: partitions}, replication_factor=1, configs={"message.timestamp.type": stamps}
+    )
+
+    async def known() -> bool:
+        return bool(await broker.describe([name]))
+
+    await eventually(known, 10)
+    found = await _asked(exchange.settings.model_copy(update={topic: name}))
+    assert _missing(found) == {f"topic {name}"}
+    assert told in found[f"topic {name}"].came_back
+
+
+async def test_a_topic_that_is_not_there_is_named(exchange: System) -> None:
+    found = await _asked(exchange.settings.model_copy(update={"dead_letters_topic": "none"}))
+    assert {"topic none"} <= _missing(found)
+    assert "parity topics" in found["topic none"].came_back
+
+
+async def test_a_topic_that_shrank_below_its_stream_is_named(exchange: System) -> None:
+    orders = exchange.settings.orders_topic
+    found = await _asked(exchange.settings, **{orders: 3})
+    assert _missing(found) == {f"topic {orders}"}
+    assert "its stream has 3" in found[f"topic {orders}"].came_back
+    found = await _asked(exchange.settings, **{orders: 1})
+    assert found[f"topic {orders}"].verdict is Verdict.NOTE
+
+
+async def test_brokers_that_do_not_answer_are_named() -> None:
+    nobody = {"bootstrap_servers": "127.0.0.1:1", "kafka_timeout_s": 2}
+    found = await _asked(config.load(**nobody))
+    assert _missing(found) == {"brokers"}
+    assert _not_tried(found) == found.keys() - {"brokers"}
+
+
+@pytest.mark.slow
+async def test_rights_that_are_denied_are_named(database_url: str) -> None:
+    """An own Kafka with an authorizer: whoever nobody named may do everything."""
+    config_lines = {
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "true",
+    }
+    with await asyncio.to_thread(EmbeddedKafka.start, config=config_lines) as kafka:
+        async with System.start(database_url, kafka.bootstrap, "acl-") as exchange:
+            settings = exchange.settings
+            assert _missing(await _asked(settings)) == set()
+            await _reserve(kafka.bootstrap, 2, settings.events_topic, operation=4)
+            await _reserve(kafka.bootstrap, 3, settings.group_id, operation=3)
+
+            async def denied() -> str:
+                found = (await _asked(settings))["rights at the brokers"]
+                return found.came_back if found.verdict is Verdict.MISSING else ""
+
+            told = await eventually(denied, 20)
+            assert f"WRITE {settings.events_topic}" in told
+
+            async def both() -> bool:
+                return "READ the consumer group" in await denied()
+
+            await eventually(both, 20)
+
+
+async def _reserve(bootstrap: str, kind: int, name: str, *, operation: int) -> None:
+    """Allow an operation on a topic (2) or group (3) to somebody else alone."""
+    literal, allow = 3, 3
+    client = AIOKafkaClient(bootstrap_servers=bootstrap)
+    await client.bootstrap()
+    try:
+        request = CreateAclsRequest(kind, name, literal, "User:other", "*", operation, allow)
+        controller = client.cluster.controller
+        node = controller.nodeId if controller else client.get_random_node()
+        answer = await client.send(node, request)
+        assert [code for code, _ in answer.creation_responses] == [0]
+    finally:
+        await client.close()
+
+
+async def test_it_is_harmless_beside_a_worker_that_is_at_work(exchange: System) -> None:
+    await exchange.member()
+    market = exchange.market(0)
+    names = [exchange.account(n % 2, f"a{n}") for n in range(6)]
+    await exchange.publish(*[deposit(name, 100_000) for name in names], open_market(market))
+    await exchange.answered()
+    url = exchange.settings.database_url.get_secret_value()
+    examining = asyncio.create_task(_examined(url))
+    rounds = 0
+    while not examining.done() or rounds == 0:
+        await exchange.publish(
+            *[buy(market, name, 1, 50 + n) for n, name in enumerate(names[:3])],
+            *[sell(market, name, 1, 50 + n) for n, name in enumerate(names[3:])],
+        )
+        await exchange.answered()
+        rounds += 1
+    assert _missing(await examining) == set()
+    await exchange.check_invariants()
+
+
+# The command.
+
+
+def _parity(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    inherited = {n: v for n, v in os.environ.items() if not n.startswith("PARITY_")}
+    given = {**settings.model_dump(), "database_url": settings.database_url.get_secret_value()}
+    return subprocess.run(
+        [sys.executable, "-m", "worker", "doctor", *arguments],
+        cwd=REPOSITORY,
+        env={**inherited, **{f"PARITY_{n.upper()}": str(v) for n, v in given.items()}},
+        capture_output=True,
+        text=True,
+        timeout=ENDS_WITHIN_S,
+        check=False,
+    )
+
+
+async def test_the_command_prints_a_table_and_ends_with_0(exchange: System) -> None:
+    done = await asyncio.to_thread(_parity, exchange.settings)
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].split() == ["check", "what", "came", "back", "took", "tried"]
+    assert lines[-1].startswith("HEALTHY  ")
+
+
+async def test_the_command_tells_programs_and_ends_with_1(exchange: System) -> None:
+    await _execute(exchange.settings.database_url.get_secret_value(), "DROP TABLE payouts CASCADE")
+    done = await asyncio.to_thread(_parity, exchange.settings, "--json")
+    assert done.returncode == 1
+    told = json.loads(done.stdout)
+    assert told["healthy"] is False
+    missing = [check["name"] for check in told["checks"] if check["verdict"] == "missing"]
+    assert missing == ["migrations"]
+    assert set(told["checks"][0]) == {"name", "tried", "verdict", "cameBack", "tookMs"}
+
+
+@pytest.mark.slow
+async def test_the_command_examines_servers_of_its_own() -> None:
+    done = await asyncio.to_thread(_parity, config.load(), "--embedded", "--json")
+    assert done.returncode == 0, done.stdout
+    assert json.loads(done.stdout)["healthy"] is True
+
+
+# The report.
+
+
+@pytest.mark.parametrize(
+    ("verdict", "well"),
+    [
+        (Verdict.OK, True),
+        (Verdict.NOTE, True),
+        (Verdict.NOT_TRIED, True),
+        (Verdict.MISSING, False),
+    ],
+)
+def test_only_what_is_missing_fails(verdict: Verdict, well: bool) -> None:
+    findings = [
+        Finding("a", "it", Verdict.OK, "well", 0.001),
+        Finding("b", "it", verdict, "so", 0.002),
+    ]
+    assert healthy(findings) is well
+    assert as_json(findings)["healthy"] is well
+    assert report.verdict(findings).startswith("HEALTHY" if well else "NOT HEALTHY")
+
+
+def test_what_came_back_stays_on_one_line_and_short() -> None:
+    assert report.shortened("a\n  b") == "a b"
+    assert len(report.shortened("x" * 9_000)) == report.TEXT_CHARS_MAX + 1
