@@ -68,12 +68,12 @@ class Doctor:
         names = _names(self.settings)
         brokers = Brokers(broker, names)
         ask = self._ask
-        await ask(BROKERS, "the topics' descriptions", brokers.answer)
+        await ask(BROKERS, "topics, and what we may do", brokers.answer)
         needs = (BROKERS,)
         for name in names.all:
             probe = partial(brokers.topic, name, self.registered.get(self.settings.stream(name)))
             await ask(f"topic {name}", "partitions, whose time", probe, needs)
-        await ask("rights at the brokers", "asked, not tried", brokers.rights, needs)
+        await ask("rights at the brokers", "asked, no record written", brokers.rights, needs)
         await ask("reading a record", "the newest, in no group", brokers.reading, needs)
 
     async def _look(self, database: Database) -> None:

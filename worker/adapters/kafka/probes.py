@@ -7,6 +7,7 @@ from typing import Final
 from worker.adapters.answer import Answer, missing, not_tried, note, ok
 from worker.adapters.kafka.broker import AiokafkaBroker
 from worker.adapters.kafka.rights import IDEMPOTENT_WRITE, READ, WRITE
+from worker.adapters.kafka.topics import Rights
 from worker.ports import TopicDescription, TopicPartition
 
 POLL_S: Final = 2.0
@@ -34,15 +35,20 @@ class Brokers:
     def __init__(self, broker: AiokafkaBroker, names: Names) -> None:
         self._broker, self._names = broker, names
         self._found: Mapping[str, TopicDescription] = {}
+        self._rights = Rights({}, frozenset(), frozenset())
 
     async def answer(self) -> Answer:
-        """Ask for the topics."""
-        self._found = await self._broker.describe(self._names.all)
+        """Ask for the topics that this client may see."""
+        self._rights = await self._broker.rights(self._names.all)
+        seen = [name for name, rights in self._rights.topics.items() if rights]
+        self._found = await self._broker.describe(seen)
         return ok(f"{len(self._found)} of {len(self._names.all)} topics known")
 
     async def topic(self, name: str, registered: int | None) -> Answer:
         """Look at one topic. ``registered``: the partitions of its stream, once it has one."""
         found = self._found.get(name)
+        if found is None and name in self._rights.topics:
+            return missing("this client may not see it")
         if found is None:
             return missing("does not exist: run `parity topics`")
         stamps = "LogAppendTime" if found.log_append_time else "CreateTime"
@@ -54,8 +60,8 @@ class Brokers:
         return self._judged_output(name, found, text)
 
     async def rights(self) -> Answer:
-        """Ask what this client may do. Writing itself is not tried: a record would stay."""
-        found = await self._broker.rights(self._names.all)
+        """Look at what this client may do. Writing is not tried: a record would stay."""
+        found = self._rights
         needed = dict.fromkeys(self._names.all, WRITE) | dict.fromkeys(self._names.inputs, READ)
         lacking = [
             f"{right} {name}"

@@ -10,8 +10,12 @@ from aiokafka.client import AIOKafkaClient, CoordinationType
 from aiokafka.errors import (
     GroupAuthorizationFailedError,
     GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
     IncompatibleBrokerVersion,
     NoError,
+    NotCoordinatorForGroupError,
+    TopicAuthorizationFailedError,
+    UnknownTopicOrPartitionError,
     for_code,
 )
 from aiokafka.protocol.admin import DescribeGroupsResponse_v3
@@ -23,6 +27,12 @@ from worker.adapters.system import sleep
 LOOKUPS_MAX: Final = 20
 LOOKUP_PAUSE_S: Final = 0.25
 READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE = "READ", "WRITE", "DESCRIBE", "IDEMPOTENT_WRITE"
+_DENIED: Final = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
+_NOT_YET: Final = (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 _BITS: Final = {READ: 3, WRITE: 4, DESCRIBE: 8, IDEMPOTENT_WRITE: 12}
 _TEXT: Final = String("utf-8")
 
@@ -97,37 +107,39 @@ class _Asking:
 async def of_topics(
     client: AIOKafkaClient, topics: Sequence[str]
 ) -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
-    """Return what may be done with each topic, nothing where it is unseen, and to the cluster."""
-    answer = await client.send(
-        client.get_random_node(), _Asking(_MetadataStruct, list(topics), False, True, True)
-    )
+    """Return what may be done with each topic, and with the cluster.
+
+    A topic that does not exist is left out; with one that is hidden from us nothing may be done.
+    """
+    request = _Asking(_MetadataStruct, list(topics), False, True, True)
+    answer = await client.send(client.get_random_node(), request)
     found = {
-        topic: _named(operations) if for_code(code) is NoError else frozenset[str]()
+        topic: frozenset[str]() if for_code(code) in _DENIED else _named(operations)
         for code, topic, _, _, operations in answer.topics
+        if for_code(code) is not UnknownTopicOrPartitionError
     }
     return found, _named(answer.authorized_operations)
 
 
 async def of_group(client: AIOKafkaClient, group_id: str) -> frozenset[str]:
-    """Return what may be done with a consumer group."""
-    try:
-        node_id = await _coordinator(client, group_id)
-    except GroupAuthorizationFailedError:
-        return frozenset()
+    """Return what may be done with a consumer group; a cluster's first one is long in coming."""
+    for _ in range(LOOKUPS_MAX):
+        try:
+            return await _of_group(client, group_id)
+        except _DENIED:
+            return frozenset()
+        except _NOT_YET:
+            await sleep(LOOKUP_PAUSE_S)
+    return await _of_group(client, group_id)
+
+
+async def _of_group(client: AIOKafkaClient, group_id: str) -> frozenset[str]:
+    node_id = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
     answer: Any = await client.send(node_id, _Asking(_GroupsStruct, [group_id], True))
     code, *_, operations = answer.groups[0]
-    error = for_code(code)
-    return _named(operations) if error is NoError else frozenset()
-
-
-async def _coordinator(client: AIOKafkaClient, group_id: str) -> int:
-    """Return where the group lives; a cluster's first group is a moment in coming."""
-    for _ in range(LOOKUPS_MAX - 1):
-        try:
-            return int(await client.coordinator_lookup(CoordinationType.GROUP, group_id))
-        except GroupCoordinatorNotAvailableError:
-            await sleep(LOOKUP_PAUSE_S)
-    return int(await client.coordinator_lookup(CoordinationType.GROUP, group_id))
+    if (error := for_code(code)) is not NoError:
+        raise error(group_id)
+    return _named(operations)
 
 
 def _named(operations: int) -> frozenset[str]:
