@@ -8,6 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import asyncpg
 import pytest
@@ -18,11 +19,13 @@ from tests.support.books import TIMEOUT_S, buy, deposit, open_market, sell
 from tests.support.dsql_limits import StandIn, Target
 from tests.support.eventually import eventually
 from tests.support.system import System
+from tests.support.tls_terminator import CA_FILE, tls_terminator
 from worker import app, config
 from worker.adapters.answer import Verdict
 from worker.adapters.postgres.migrate import migrate
 from worker.adapters.postgres.probes import Bench, Driver
 from worker.adapters.postgres.scratch import PREFIX
+from worker.adapters.postgres.target import cluster
 from worker.adapters.system import system, wall_clock_ms
 from worker.config import Settings
 from worker.doctor import Finding, as_json, healthy, report
@@ -489,3 +492,35 @@ def test_only_what_is_missing_fails(verdict: Verdict, well: bool) -> None:
 def test_what_came_back_stays_on_one_line_and_short() -> None:
     assert report.shortened("a\n  b") == "a b"
     assert len(report.shortened("x" * 9_000)) == report.TEXT_CHARS_MAX + 1
+
+
+# An address of DSQL, whose endpoint is a TLS terminator before PostgreSQL.
+
+
+@pytest.mark.parametrize("isolated", [True, False])
+async def test_a_dsql_address_is_examined_through_tls(
+    url: str, monkeypatch: pytest.MonkeyPatch, isolated: bool
+) -> None:
+    """PostgreSQL knows no CREATE INDEX ASYNC, so the scratch tables are as far as that goes."""
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "secret")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    database = urlsplit(url).path
+    if isolated:
+        setting = "default_transaction_isolation = 'repeatable read'"
+        await _execute(url, f'ALTER DATABASE "{database.strip("/")}" SET {setting}')
+    async with tls_terminator(url, "right.pem") as port:
+        query = f"role=postgres&region=us-east-1&sslrootcert={CA_FILE}"
+        address = f"dsql://localhost:{port}{database}?{query}"
+        driver = Driver(address, timeout_s=TIMEOUT_S)
+        doctor = Doctor(config.load(database_url=url), system(), driver)
+        await doctor.examine_database()
+        await cluster(address).close()
+    found = {finding.name: finding for finding in doctor.findings}
+    if isolated:
+        assert found["TLS"].came_back.startswith("TLSv1.3")
+        assert found["TLS"].came_back.endswith("certificate of localhost verified")
+        assert _missing(found) == {"scratch tables"}
+    else:
+        assert _missing(found) == {"connection"}
+        assert "needs 'repeatable read'" in found["connection"].came_back
+    assert await _schemas(url) == []
