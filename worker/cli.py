@@ -8,6 +8,7 @@ import asyncio
 import importlib.util
 import json
 import logging
+import signal
 import sys
 from base64 import b64encode
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
@@ -71,7 +72,7 @@ from worker.ports import Record, TopicDescription, TopicPartition
 from worker.telemetry import configure_logging
 from worker.wire.commands import decode_order, decode_transfer, encode
 
-FAILED, USAGE, UNREACHABLE = 1, 2, 3
+FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 DISTRIBUTION: Final = "parity-exchange"
 PUBLISHED_AT_ONCE: Final = 1_000
 WRONG_LINES_SHOWN: Final = 10
@@ -399,7 +400,8 @@ def doctor(
         _require_demo()
     _log_errors(as_json=False)
     with _patients(embedded=embedded) as settings:
-        found = _await(physician.examine(settings, worker_app.make_broker(settings), system()))
+        examining = physician.examine(settings, worker_app.make_broker(settings), system())
+        found = _await(_cancelled_by_sigterm(examining))
     if as_json:
         _print_json(physician.as_json(found))
     else:
@@ -496,6 +498,17 @@ def _await(
 ) -> T:
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         return runner.run(coroutine)
+
+
+async def _cancelled_by_sigterm(coroutine: Coroutine[Any, Any, T]) -> T:
+    """Let SIGTERM end it as Ctrl-C does, so that it cleans up."""
+    task = asyncio.current_task()
+    assert task is not None, "a coroutine runs in a task"
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await coroutine
+    except asyncio.CancelledError:
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def _fastest_loop() -> Callable[[], asyncio.AbstractEventLoop] | None:

@@ -201,6 +201,16 @@ def test_a_database_that_swallows_everything_is_3_in_time(nowhere: Shell) -> Non
 # Setting up.
 
 
+def test_a_dry_run_of_migrate_tells_what_it_would_do_and_does_nothing(shell: Shell) -> None:
+    for _ in range(2):
+        told = shell.parity("migrate", "--dry-run")
+        lines = told.out.splitlines()
+        assert (told.code, lines[-1]) == (0, "15 to apply")
+        assert lines[0] == "0001_streams.sql: would begin: CREATE TABLE streams"
+    shell.parity("migrate")
+    assert shell.parity("migrate", "--dry-run").out == "up to date\n"
+
+
 def test_migrate_and_topics_are_safe_to_repeat(shell: Shell) -> None:
     first, second = shell.parity("migrate"), shell.parity("migrate")
     made = shell.parity("topics", "--partitions", "3", "--json")

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Mapping, Sequence
@@ -427,13 +428,17 @@ async def test_it_is_harmless_beside_a_worker_that_is_at_work(exchange: System) 
 # The command.
 
 
-def _parity(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def _environment(settings: Settings) -> Mapping[str, str]:
     inherited = {n: v for n, v in os.environ.items() if not n.startswith("PARITY_")}
     given = {**settings.model_dump(), "database_url": settings.database_url.get_secret_value()}
+    return {**inherited, **{f"PARITY_{n.upper()}": str(v) for n, v in given.items()}}
+
+
+def _parity(settings: Settings, *arguments: str) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(
         [sys.executable, "-m", "worker", "doctor", *arguments],
         cwd=REPOSITORY,
-        env={**inherited, **{f"PARITY_{n.upper()}": str(v) for n, v in given.items()}},
+        env=_environment(settings),
         capture_output=True,
         text=True,
         timeout=ENDS_WITHIN_S,
@@ -458,6 +463,34 @@ async def test_the_command_tells_programs_and_ends_with_1(exchange: System) -> N
     missing = [check["name"] for check in told["checks"] if check["verdict"] == "missing"]
     assert missing == ["migrations"]
     assert set(told["checks"][0]) == {"name", "tried", "verdict", "cameBack", "tookMs"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_command_cleans_up_when_it_is_told_to_end(
+    url: str, number: signal.Signals
+) -> None:
+    settings = config.load(database_url=url, bootstrap_servers="127.0.0.1:1")
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker", "doctor"),
+        cwd=REPOSITORY,
+        env=_environment(settings),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+
+    async def at_work() -> bool:
+        return bool(await _schemas(url))
+
+    try:
+        await eventually(at_work, 60)
+        process.send_signal(number)
+        _, told = await asyncio.wait_for(process.communicate(), 60)
+    finally:
+        if process.returncode is None:
+            process.kill()
+    assert process.returncode == 130
+    assert b"Traceback" not in told
+    assert await _schemas(url) == []
 
 
 @pytest.mark.slow

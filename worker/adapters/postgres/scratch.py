@@ -61,7 +61,6 @@ class Scratch:
         try:
             await self._ddl(session, f"CREATE SCHEMA {self.schema}")
         except ParityError as error:
-            self._begun = False
             if getattr(error, "sqlstate", "") == _DENIED:
                 raise Denied(str(error)) from error
             raise
