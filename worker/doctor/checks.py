@@ -16,7 +16,7 @@ from worker.adapters.postgres.scratch import Denied, Scratch
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.system import wall_clock_ms
 from worker.config import Settings
-from worker.doctor.rehearsal import Rehearsal
+from worker.doctor.rehearsal import Rehearsal, again
 from worker.doctor.report import Finding, shortened
 from worker.domain.state import StreamKind
 from worker.errors import ParityError
@@ -77,15 +77,20 @@ class Doctor:
         await ask("reading a record", "the newest, in no group", brokers.reading, needs)
 
     async def _look(self, database: Database) -> None:
-        ask, needs = self._ask, (CONNECTION,)
+        ask, needs = self._ask_database, (CONNECTION,)
         await ask(CONNECTION, "connect twice, isolation", database.connected)
         await ask("TLS", "version, cipher, certificate", database.encrypted, needs)
         await ask("settings", "SHOW of each that counts", database.settings, needs)
         await ask("clock", "clock_timestamp() against ours", database.clock, needs)
         await ask("migrations", "notes, tables, indexes", database.migrated, needs)
         await ask("rights", "has_table_privilege", database.rights, (CONNECTION, "migrations"))
-        if self._has("migrations"):
-            self.registered = dict(await database.streams())
+        await ask("streams", "registered partitions", database.streams, (CONNECTION, "migrations"))
+        self.registered = database.registered
+
+    async def _ask_database(
+        self, name: str, tried: str, probe: Probe, needs: Sequence[str] = ()
+    ) -> None:
+        await self._ask(name, tried, partial(again, probe), needs)
 
     async def _try(self) -> None:
         scratch = Scratch(
@@ -136,7 +141,7 @@ class Doctor:
         await ask("a long parameter", "json_array_length", bench.message)
 
     async def _ask_bench(self, bench: Bench, name: str, tried: str, probe: Probe) -> None:
-        await self._ask(name, tried, partial(bench.tidy, probe), (SCRATCH,))
+        await self._ask(name, tried, partial(again, partial(bench.tidy, probe)), (SCRATCH,))
 
     async def _rehearse(self, scratch: Scratch, mode: str) -> None:
         """Play an exchange in one way of committing; the one that is not set may fail."""

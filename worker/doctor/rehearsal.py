@@ -4,9 +4,10 @@ Two accounts, one market: money comes in, orders meet, one is cancelled, the mar
 paid, money goes out. So every table is written and every guard of the batch statement is asked.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 from worker.adapters.answer import Answer, missing, ok
 from worker.adapters.postgres.books import Books
@@ -39,16 +40,29 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
-from worker.errors import ParityError, Refused
+from worker.errors import Conflict, ParityError, Refused
 from worker.ports import Monotonic, Seal, Statement, Store, StreamRow
 from worker.wire import facts as facts_text
 from worker.wire import journal, resume
 
 READINGS_MAX: Final = 16
+LOST_RACES_MAX: Final = 3
 ROWS: Final = 600
 OPERATOR: Final = AccountId("operator")
 MARKET: Final = MarketId("rehearsal")
 OWNER: Final = "doctor"
+
+T = TypeVar("T")
+
+
+async def again(call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat what lost a race, as a worker does: on DSQL any DDL costs each session one."""
+    for _ in range(LOST_RACES_MAX):
+        try:
+            return await call()
+        except Conflict:
+            continue
+    return await call()
 
 
 @dataclass(slots=True)
@@ -84,7 +98,8 @@ class LaneOnTrial:
 
     async def _carry_out(self, step: Step) -> Batch:
         batch = await self._planned(step)
-        await self.store.commit(self._sealed(batch, self.epoch))
+        statement = self._sealed(batch, self.epoch)
+        await again(lambda: self.store.commit(statement))
         batch.adopt()
         self.batches += 1
         return batch
@@ -95,7 +110,8 @@ class LaneOnTrial:
             planned = plan(self.state, step, facts, Limits(ROWS))
             if isinstance(planned, Batch):
                 return planned
-            facts = facts.and_read(await self.store.read(self.state.home, planned))
+            read = await again(partial(self.store.read, self.state.home, planned))
+            facts = facts.and_read(read)
         raise ParityError("a plan keeps asking for more facts")
 
     def _sealed(self, batch: Batch, epoch: int) -> Statement:
@@ -146,7 +162,7 @@ class Rehearsal:
             OpenMarket(market_id=MarketId("late"), operator_id=OPERATOR, payout=2, title="Late")
         )
         try:
-            await self._store.commit(statement)
+            await again(lambda: self._store.commit(statement))
         except Refused as refused:
             return ok(f"refused: {refused.sqlstate} {refused.constraint}")
         return missing("committed, though another owner holds the lane")
@@ -172,7 +188,7 @@ class Rehearsal:
 
     async def _lane(self, kind: StreamKind) -> LaneOnTrial:
         stream = self._streams[kind]
-        row = await self._store.take_over(stream.stream, 0, OWNER)
+        row = await again(lambda: self._store.take_over(stream.stream, 0, OWNER))
         home = Home(row.lane, stream.stream, 0, stream.partitions, kind, CASH_MAX)
         sweep, settlements = resume.decode(row.resume)
         state = LaneState(
@@ -186,8 +202,9 @@ class Rehearsal:
             sweep=sweep,
             settlements=settlements,
         )
-        state.markets = {m.market_id: m for m in await self._store.markets(row.lane)}
-        for market_id, order in await self._store.open_orders(row.lane):
+        markets = await again(lambda: self._store.markets(row.lane))
+        state.markets = {market.market_id: market for market in markets}
+        for market_id, order in await again(lambda: self._store.open_orders(row.lane)):
             state.book(market_id).add(order)
         for book in state.books.values():
             book.keep()

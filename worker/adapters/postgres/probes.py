@@ -79,6 +79,7 @@ class Database:
     def __init__(self, driver: Driver, system: System) -> None:
         self._driver, self._system = driver, system
         self._session: asyncpg.Connection[asyncpg.Record] | None = None
+        self.registered: dict[str, int] = {}
 
     async def connected(self) -> Answer:
         """Connect twice: the second time with what the first one made ready."""
@@ -154,10 +155,12 @@ class Database:
             return note(f"this role may also {', '.join(beyond)}: let workers run as parity_worker")
         return ok("SELECT, INSERT and UPDATE where the worker needs them, no more")
 
-    async def streams(self) -> Mapping[str, int]:
-        """Return the partitions of every registered stream."""
+    async def streams(self) -> Answer:
+        """Read which streams are registered, with how many partitions."""
         found = await self._fetch("SELECT stream, partitions FROM streams LIMIT 1000")
-        return {row["stream"]: row["partitions"] for row in found}
+        self.registered = {row["stream"]: row["partitions"] for row in found}
+        told = [f"{name}: {partitions}" for name, partitions in self.registered.items()]
+        return ok(", ".join(told) or "none yet")
 
     async def close(self) -> None:
         """Let go of the session."""

@@ -8,7 +8,8 @@ second it was made in, and is removed by the next one after an hour.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final
+from functools import partial
+from typing import Final, TypeVar
 
 import asyncpg
 
@@ -37,6 +38,7 @@ PROBE_TABLE: Final = (
     " CONSTRAINT probe_pkey PRIMARY KEY (k), CONSTRAINT probe_n CHECK (n >= 0))"
 )
 
+T = TypeVar("T")
 Open = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 
 
@@ -71,7 +73,7 @@ class Scratch:
     async def session(self) -> "asyncpg.Connection[asyncpg.Record]":
         """Return a new session that finds the scratch tables, and no others."""
         session = await self.plain_session()
-        await session.execute(f"SET search_path TO {self.schema}")
+        await self._ddl(session, f"SET search_path TO {self.schema}")
         return session
 
     async def connect(
@@ -103,14 +105,14 @@ class Scratch:
         return dropped
 
     async def _remove_leftovers(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
-        for row in await session.fetch(_SCHEMAS):
+        for row in await self._settled(partial(session.fetch, _SCHEMAS)):
             made_s = int(row["name"].removeprefix(PREFIX).partition("_")[0], 16)
             if self._wall_s - made_s > LEFTOVER_AGE_S:
                 await self._drop(session, row["name"])
 
     async def _drop(self, session: "asyncpg.Connection[asyncpg.Record]", schema: str) -> int:
         """Drop a schema thing by thing: one DDL a transaction."""
-        found = await session.fetch(_RELATIONS, schema)
+        found = await self._settled(partial(session.fetch, _RELATIONS, schema))
         for row in found:
             what = "VIEW" if row["kind"] == "v" else "TABLE"
             await self._ddl(session, f'DROP {what} IF EXISTS {schema}."{row["name"]}"')
@@ -118,13 +120,16 @@ class Scratch:
         return len(found)
 
     async def _ddl(self, session: "asyncpg.Connection[asyncpg.Record]", sql: str) -> None:
+        await self._settled(partial(session.execute, sql))
+
+    async def _settled(self, call: Callable[[], Awaitable[T]]) -> T:
+        """Repeat a statement while it loses races: any DDL costs each session one on DSQL."""
         for tries in range(TRIES_MAX):
             try:
-                await session.execute(sql)
+                return await call()
             except outcomes.DRIVER_ERRORS as error:
                 meaning = outcomes.of_statement(error)
-                if not isinstance(meaning, Conflict) or tries == TRIES_MAX - 1:
+                if not isinstance(meaning, Conflict):
                     raise meaning from error
                 await self._system.back_off(tries, cap_s=BACKOFF_CAP_S)
-            else:
-                return
+        raise ParityError(f"{TRIES_MAX} lost races in a row")
