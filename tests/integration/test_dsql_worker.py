@@ -69,7 +69,7 @@ async def test_a_worker_sends_nothing_that_dsql_refuses(
     await _everything(system)
     worker.process.terminate()
     await worker.ended()
-    books = Books(endpoint.url, timeout_s=5)
+    books = Books(endpoint.url, timeout_s=10)
     await books.probe()
     proof = await prove(books)
     audit = await full_audit(books, time.monotonic)
