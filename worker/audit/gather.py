@@ -151,22 +151,23 @@ class _Tapes:
             if first:
                 raise ConfigError(f"{at.topic}[{at.partition}] begins at {first}: it was trimmed")
             self._reader.seek(at, 0)
+        # Once: what comes in meanwhile must not keep us reading for ever.
+        ends = await self._reader.ends()
         deadline_s = self._clock() + READ_DEADLINE_S
-        while short := await self._short():
+        while short := self._short(ends):
             arrived = await self._reader.poll(POLL_S)
             for at, records in arrived.items():
                 self._tapes[at].extend(records)
                 # Only events have a seq: a repeat of one must not stand for what is missing.
                 last = max(map(seq_of, records)) or len(self._tapes[at])
                 self._reached[at] = max(self._reached[at], last)
-            if arrived:
+            if arrived.keys() & set(short):
                 deadline_s = self._clock() + READ_DEADLINE_S
             elif self._clock() > deadline_s:
                 raise BrokerError(f"nothing came of {short[:3]} for {READ_DEADLINE_S:g} s")
         return self._tapes
 
-    async def _short(self) -> list[TopicPartition]:
-        ends = await self._reader.ends()
+    def _short(self, ends: Mapping[TopicPartition, int]) -> list[TopicPartition]:
         return [
             at
             for at, tape in self._tapes.items()
