@@ -3,6 +3,7 @@
 Neutral by construction: they know a way to make stores over one set of books, and nothing else.
 """
 
+import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import NamedTuple, Protocol
@@ -26,7 +27,7 @@ from tests.support.books import (
     transfers_home,
     withdraw,
 )
-from tests.support.fake_store import FakeBooks
+from tests.support.fake_store import DistantLine, FakeBooks
 from worker.domain import ids
 from worker.domain.commands import Outcome, Side, TimeInForce
 from worker.domain.events import EventType, First, Reason
@@ -51,7 +52,7 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
-from worker.errors import ParityError, Refused
+from worker.errors import Conflict, ParityError, Refused
 from worker.ports import JOURNAL_ROWS_MAX, Statement, Store
 from worker.wire import resume as resume_text
 
@@ -83,9 +84,16 @@ def fake() -> Database:
     return FakeBooks.opened()
 
 
+@pytest.fixture
+def fake_at_a_distance() -> Database:
+    """Return books whose calls take time, so that two of them overlap."""
+    return FakeBooks.opened(DistantLine())
+
+
 @pytest.fixture(
     params=[
         "fake",
+        "fake_at_a_distance",
         pytest.param("postgres", marks=pytest.mark.integration),
         pytest.param("postgres_in_steps", marks=pytest.mark.integration),
     ]
@@ -239,6 +247,30 @@ async def test_a_batch_that_needs_money_which_another_lane_took_is_refused(
         await here.store.commit(statement)
     assert caught.value.constraint == "batches_pockets_missed"
     assert (await here.store.standing(LANE, statement.batch_no)).batch_no == here.state.batch_no
+
+
+async def test_of_two_lanes_that_take_the_same_money_at_once_one_wins(database: Database) -> None:
+    await _with_money(database, ANN, BEN, CAT)
+    here, there = await _desk(database, 0), await _desk(database, 1)
+    await here.run(open_market(MARKET), sell(MARKET, BEN, 160, 50))
+    await there.run(open_market(ELSEWHERE), sell(ELSEWHERE, CAT, 160, 50))
+    tries = [
+        (here, await here.prepared(buy(MARKET, ANN, 160, 50))),
+        (there, await there.prepared(buy(ELSEWHERE, ANN, 160, 50))),
+    ]
+    answers = await asyncio.gather(
+        *(desk.store.commit(statement) for desk, statement in tries), return_exceptions=True
+    )
+    lost = [answer for answer in answers if answer is not None]
+    assert len(lost) == 1
+    assert isinstance(lost[0], Refused | Conflict)
+    for (desk, statement), answer in zip(tries, answers, strict=True):
+        standing = await desk.store.standing(statement.lane, statement.batch_no)
+        assert standing.plan_hash == (None if answer else statement.plan_hash)
+    desk, statement = tries[answers.index(lost[0])]
+    with pytest.raises(Refused) as caught:
+        await desk.store.commit(statement)
+    assert caught.value.constraint == "batches_pockets_missed"
 
 
 @pytest.mark.shows("W19")

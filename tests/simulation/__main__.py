@@ -1,7 +1,9 @@
 """``python -m tests.simulation --seeds 300 --first 0``, or ``--seed N`` and what happened in it."""
 
 import argparse
+import contextlib
 import multiprocessing
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -24,10 +26,14 @@ def main() -> int:
     if given.seed is not None:
         return _replay(given.seed)
     report, began_s = Report(), time.monotonic()
-    for part in _parts(range(given.first, given.first + given.seeds), given.processes):
-        report.merge(part)
-        for seed, violations in part.failed.items():
-            print(f"seed {seed}: {violations[0][:300]}", file=sys.stderr, flush=True)
+    # Whoever ends it early is told what was seen so far.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.default_int_handler)
+    with contextlib.suppress(KeyboardInterrupt):
+        for part in _parts(range(given.first, given.first + given.seeds), given.processes):
+            report.merge(part)
+            for seed, violations in part.failed.items():
+                print(f"seed {seed}: {violations[0][:300]}", file=sys.stderr, flush=True)
     for line in report.lines(time.monotonic() - began_s, given.processes):
         print(line)
     return 1 if report.failed or report.misjudged() else 0

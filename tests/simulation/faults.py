@@ -53,7 +53,7 @@ class Fault(StrEnum):
 READINGS: Final = ("markets", "open_orders", "read", "standing", "journal")
 WRITINGS: Final = ("take_over", "commit")
 STORE_CALLS: Final = (*WRITINGS, *READINGS)
-ASKED_OF_BROKER: Final = ("start", "poll", "bounds", "commit_hint", "leave", "producer")
+ASKED_OF_BROKER: Final = ("start", "poll", "bounds", "tail", "commit_hint", "leave", "producer")
 OF_STORE: Final = ("connect", *STORE_CALLS, "disconnect")
 OF_BROKER: Final = (
     "consumer",

@@ -488,7 +488,11 @@ class MortalBroker:
         return await self._broker.describe(topics)
 
     async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
-        return await self._process.through("tail", lambda: self._broker.tail(partition, offsets))
+        return await self._process.through("tail", lambda: self._tail(partition, offsets))
+
+    async def _tail(self, partition: TopicPartition, offsets: int) -> Tail:
+        await befall(self._process, "tail")
+        return await self._broker.tail(partition, offsets)
 
     async def close(self) -> None:
         await self._broker.close()

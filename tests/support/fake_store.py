@@ -22,6 +22,7 @@ from importlib.resources import files
 from typing import Any, Final, Generic, Literal, NamedTuple, Protocol, TypeVar
 
 import asyncpg
+from typing_extensions import override
 
 from tests.support.books import (
     ORDER_LANES,
@@ -835,6 +836,14 @@ class CalmLine:
         return 0.0, 0.0
 
 
+class DistantLine(CalmLine):
+    """Nothing breaks, and everything takes a moment."""
+
+    @override
+    def latency_s(self, call: StoreCall) -> float:
+        return 0.001
+
+
 @dataclass(slots=True)
 class Work(Generic[T]):
     """A transaction that has run, and what its caller hears once it is committed."""
@@ -1185,12 +1194,13 @@ class FakeBooks:
     """Stands where `tests.support.books.Books` does, without a server."""
 
     database: FakeDatabase = field(default_factory=FakeDatabase)
+    line: Line = field(default_factory=CalmLine)
     in_steps: bool = False
 
     @classmethod
-    def opened(cls) -> "FakeBooks":
+    def opened(cls, line: Line | None = None) -> "FakeBooks":
         """Return books with the streams that `tests.support.books.opened` registers."""
-        books = cls()
+        books = cls(line=line or CalmLine())
         books.database.register(ORDERS, f"parity.{ORDERS}", StreamKind.ORDERS, ORDER_LANES)
         books.database.register(
             TRANSFERS, f"parity.{TRANSFERS}", StreamKind.TRANSFERS, TRANSFER_LANES
@@ -1207,7 +1217,7 @@ class FakeBooks:
 
     def store(self) -> FakeStore:
         """Return a new store."""
-        return FakeStore(self.database)
+        return FakeStore(self.database, self.line)
 
     async def dump(self) -> dict[str, list[str]]:
         """Return every row of every table, as text, sorted."""
