@@ -132,6 +132,10 @@ class Lane:
         self._publisher.published_batch_no = row.published_batch_no
         first = await self._first_unpublished(row, published_seq)
         if first <= row.published_batch_no:
+            # The last owner may have published it between the look and the take-over.
+            published_seq = await self._publisher.published_seq()
+            first = await self._first_unpublished(row, published_seq)
+        if first <= row.published_batch_no:
             self._metrics.alarm("published_again", batch_no=first, published_seq=published_seq)
         while first <= row.batch_no:
             for journal_row in await self._store.journal(row.lane, first, row.batch_no):
