@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
 
@@ -172,6 +172,44 @@ async def test_partitions_that_were_added_are_told_and_left_alone(
     assert await system.events("ORDER_ACCEPTED", order_id="goes-on", partition=1)
 
 
+# What the group remembers is a hint.
+
+
+@pytest.mark.shows("W12", "W13", "F41", "F43")
+@pytest.mark.parametrize("remembered", [0, 3, 10**6, None])
+async def test_the_cursor_is_the_databases_whatever_the_group_remembers(
+    system: System, remembered: int | None
+) -> None:
+    _, markets = await _trading(system)
+    await _stop(system)
+    group_id = f"{system.prefix}{remembered}"
+    if remembered is not None:
+        await _remember(system, group_id, remembered)
+
+    member = await system.member(group_id=group_id)
+    await system.publish(*(buy(market, "a", 1, 10) for market in markets))
+    await system.check_invariants()
+
+    assert member.metric("commands_total") == 2
+
+
+async def _remember(system: System, group_id: str, offset: int) -> None:
+    """Commit an offset of every input partition for a group, as anyone may."""
+    inputs = (system.settings.orders_topic, system.settings.transfers_topic)
+    held = [KafkaPartition(topic, n) for topic in inputs for n in range(system.partitions)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=system.settings.bootstrap_servers,
+        group_id=group_id,
+        enable_auto_commit=False,
+    )
+    await consumer.start()
+    try:
+        consumer.assign(held)
+        await consumer.commit(dict.fromkeys(held, offset))
+    finally:
+        await consumer.stop()
+
+
 # The brokers lose what was published.
 
 
@@ -214,7 +252,7 @@ async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take
     assert member.metric("alarms_total", alarm="published_again") == 2
 
 
-@pytest.mark.shows("W13")
+@pytest.mark.shows("W17")
 async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
