@@ -15,6 +15,7 @@ from tests.chaos.mix import KINDS, Front
 from tests.chaos.run import Options, Result, run
 
 REPORT: Final = Path("build/chaos.json")
+LOGS: Final = Path("build/chaos-logs")
 
 
 def main() -> int:
@@ -26,7 +27,9 @@ def main() -> int:
     drawn = {} if given.seed is None else {"seed": given.seed}
     # It complains about every broker that is away, which is the purpose here.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-    options = Options(length_s=given.minutes * 60.0, rate=given.rate, tell=_tell, **drawn)
+    options = Options(
+        length_s=given.minutes * 60.0, rate=given.rate, tell=_tell, logs=LOGS, **drawn
+    )
     result = asyncio.run(run(options))
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(f"{json.dumps(result.as_json(), indent=2)}\n", encoding="utf-8")

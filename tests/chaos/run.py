@@ -1,9 +1,11 @@
 """One run: load, faults on three fronts, calm, everything answered, the whole history replayed."""
 
 import asyncio
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
 from itertools import count
+from pathlib import Path
 from random import SystemRandom
 from typing import Any, Final
 
@@ -32,6 +34,8 @@ class Options:
     seed: int = field(default_factory=lambda: SystemRandom().randrange(1_000_000))
     rate: float = 100.0
     tell: Callable[[str], None] = lambda _: None
+    logs: Path | None = None
+    """Where every process's log is kept if something did not hold."""
 
 
 @dataclass
@@ -87,6 +91,8 @@ async def run(options: Options) -> Result:
         await stage.system.log.read()
         stage.check_workers()
         violations += [*stage.complaints, *await _violations(stage)]
+        if violations and options.logs is not None:
+            shutil.copytree(stage.crew.logs, options.logs, dirs_exist_ok=True)
         return await _result(stage, watch, havoc, options, clock() - began_s, violations)
 
 

@@ -20,7 +20,7 @@ from tests.support.eventually import eventually
 from tests.support.pgproxy import PgProxy
 from tests.support.system import System
 from worker.config import PREFIX
-from worker.embedded import EmbeddedKafka, EmbeddedPostgres
+from worker.embedded import EmbeddedError, EmbeddedKafka, EmbeddedPostgres
 from worker.embedded.crew import Crew
 from worker.embedded.process import Child
 
@@ -32,6 +32,8 @@ DRAIN_S: Final = 12.0
 END_S: Final = 45.0
 """How long a worker may take to end that was asked to, whatever is broken at that time."""
 LOAD_S: Final = 600.0
+LOADS_MAX: Final = 20
+"""So often a part of a flow is begun again before something else must be wrong."""
 
 
 @dataclass
@@ -108,7 +110,7 @@ class Stage:
     async def load(self, seed: int, *options: str) -> None:
         """Publish a part of a seed's flow, again if it was not all acknowledged: ids stay."""
         settings = self.system.settings
-        while True:
+        for _ in range(LOADS_MAX):
             self.started["load"] += 1
             child = self.crew.start(
                 f"load-{self.started['load']:03}",
@@ -130,6 +132,7 @@ class Stage:
             if child.exit_code == 0:
                 return
             self.started["load again"] += 1
+        raise EmbeddedError(f"seed {seed} was not published in {LOADS_MAX} tries")
 
     # The end.
 
