@@ -83,7 +83,10 @@ class Havoc:
         return True
 
     async def _block_worker(self, move: Move) -> bool:
-        self._stage.slots[move.target % WORKERS].send(SIGUSR1)
+        worker = self._stage.slots[move.target % WORKERS]
+        if not self._stage.has_begun(worker):
+            return False
+        worker.send(SIGUSR1)
         await asyncio.sleep(BLOCKED_S)
         return True
 

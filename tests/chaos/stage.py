@@ -28,6 +28,8 @@ BROKERS: Final = 3
 WORKERS: Final = 3
 PARTITIONS: Final = 4
 DATABASE_TIMEOUT_S: Final = 5.0
+KAFKA_TIMEOUT_S: Final = 2.5
+"""Shorter than many outages, so that sends fail and are not just late."""
 DRAIN_S: Final = 12.0
 END_S: Final = 45.0
 """How long a worker may take to end that was asked to, whatever is broken at that time."""
@@ -93,10 +95,15 @@ class Stage:
         except AssertionError:
             worker.end(signal.SIGKILL, deadline_s=END_S)
         # One that has only just begun dies of it as any program does.
-        begun = (worker.exit_code, worker._log.stat().st_size) != (-signal.SIGTERM, 0)
-        if worker.exit_code != 0 and begun:
+        died_young = worker.exit_code == -signal.SIGTERM and not self.has_begun(worker)
+        if worker.exit_code != 0 and not died_young:
             text = f"was asked to end, and ended with {worker.exit_code}"
             self.complaints.append(str(worker.error(text)))
+
+    @staticmethod
+    def has_begun(worker: Child) -> bool:
+        """Return whether a worker has said anything yet: before, it does not hear signals."""
+        return worker._log.stat().st_size > 0
 
     def check_workers(self) -> None:
         """Note a worker that has ended unasked: an outage is not a reason."""
@@ -152,6 +159,7 @@ def _environment(system: System, bootstrap: str, database_url: str) -> Mapping[s
         "bootstrap_servers": bootstrap,
         "database_url": database_url,
         "database_timeout_s": DATABASE_TIMEOUT_S,
+        "kafka_timeout_s": KAFKA_TIMEOUT_S,
         "drain_s": DRAIN_S,
         "http_port": 0,
         "log_json": True,
