@@ -68,21 +68,6 @@ async def test_a_commit_refused_at_the_very_end_is_a_lost_race(books: Books, kin
     assert len((await books.dump())["batches"]) == len(before["batches"]) + 1
 
 
-async def test_a_commit_answered_rollback_is_no_commit(database_url: str) -> None:
-    async with opened(database_url, in_steps=True) as books:
-        _, statement = await _trade(books)
-        habits = Habits(aborts=1.0)
-        async with DsqlLine.before(books.url, habits) as line:
-            store = PostgresStore(line.url, timeout_s=TIMEOUT_S, in_steps=True)
-            before = await books.dump()
-            with pytest.raises(Conflict, match="ROLLBACK"):
-                await store.commit(statement)
-            assert await books.dump() == before
-            habits.aborts = 0.0
-            await store.commit(statement)
-            await store.close()
-
-
 @pytest.mark.parametrize("table", ["accounts", "markets", "orders", "transfers", "positions"])
 async def test_a_step_that_wrote_less_than_was_stated_is_refused(
     database_url: str, table: str

@@ -345,7 +345,7 @@ MARKETS: Final = (
     mutant(
         "nobody counts the trades, in steps",
         STEPS,
-        "len(json.loads(trades)) - traded",
+        "_rows(trades) - traded",
         "0 * traded",
         case(TRADES, "a halted market", in_steps=True),
     ),
@@ -394,7 +394,7 @@ MARKETS: Final = (
     mutant(
         "nobody counts the markets that changed, in steps",
         STEPS,
-        'len(_named("market", changes, trades, payees)) - changed',
+        'len(_named("market", *turning)) - changed',
         "0 * changed",
         case(RESOLUTION, "a market that is not there", in_steps=True),
     ),
@@ -446,7 +446,7 @@ PAYMENTS: Final = (
     mutant(
         "nobody counts the payees, in steps",
         STEPS,
-        "len(json.loads(payees)) - paid",
+        "_rows(payees) - paid",
         "0 * paid",
         case(RESOLUTION, "a payee without a position", in_steps=True),
     ),
@@ -552,7 +552,7 @@ ORDER_ROWS: Final = (
     mutant(
         "nobody counts the orders that changed, in steps",
         STEPS,
-        "len(json.loads(order_changes)) - ended",
+        "_rows(order_changes) - ended",
         "0 * ended",
         case(ORDERS, "an order that is not there", in_steps=True),
     ),

@@ -34,7 +34,6 @@ class Refusal(Enum):
     SCHEMA_CHANGED = ("40001", "schema has been updated by another transaction (OC001)")
     TOO_LARGE = ("54000", "transaction row limit exceeded")
     CTE = ("0A000", "data-modifying WITH queries are not supported")
-    ABORTED = ("", "COMMIT is answered ROLLBACK, and that is no error")
 
 
 @dataclass(slots=True)
@@ -46,8 +45,6 @@ class Habits:
     """What a commit takes beside its round trip; its rows are held meanwhile."""
     conflicts: float = 0.0
     schema_changes: float = 0.0
-    aborts: float = 0.0
-    """Transactions of the client's own that COMMIT ends as ROLLBACK would, without an error."""
     too_large: Callable[[bytes], bool] = lambda _: False
     """Sees the Bind message of a statement that writes; DSQL refuses that one, not the commit."""
     takes_cte: bool = True
@@ -93,16 +90,11 @@ class DsqlLine:
     def refusal(self) -> Refusal | None:
         """Return why this commit does not happen, if it does not."""
         habits = self.habits
-        shares = {
-            Refusal.CONFLICT: habits.conflicts,
-            Refusal.SCHEMA_CHANGED: habits.schema_changes,
-            Refusal.ABORTED: habits.aborts,
-        }
         drawn = habits.random.random()
-        for refusal, share in shares.items():
-            if drawn < share:
-                return refusal
-            drawn -= share
+        if drawn < habits.conflicts:
+            return Refusal.CONFLICT
+        if drawn < habits.conflicts + habits.schema_changes:
+            return Refusal.SCHEMA_CHANGED
         return None
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -242,9 +234,7 @@ class _Link:
     async def _refuse(self, refusal: Refusal, status: bytes) -> Sequence[bytes]:
         """Take back whatever was written, and say why."""
         self._line.refused[refusal] += 1
-        undone = await self._ask(_query("ROLLBACK"))
-        if refusal is Refusal.ABORTED:
-            return undone
+        await self._ask(_query("ROLLBACK"))
         return [_error(refusal), _ready(status)]
 
     async def _ask(self, *request: bytes) -> list[bytes]:
