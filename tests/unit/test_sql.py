@@ -67,6 +67,12 @@ def test_the_linter_would_say_what_dsql_refuses(tmp_path: Path) -> None:
     assert subprocess.run([linter, wrong], capture_output=True, check=False).returncode == 1
 
 
+@every_query
+def test_an_array_comes_as_text(path: Path) -> None:
+    """For any other asyncpg looks into pg_type, on every connection, with jit switched off."""
+    assert set(re.findall(r"\$\d+::(\w+)\[\]", _code(path))) <= {"text"}
+
+
 @every_file
 def test_it_begins_by_saying_what_it_does(path: Path) -> None:
     assert re.match(r"-- [A-Z]", path.read_text(encoding="utf-8"))
