@@ -131,12 +131,6 @@ class Lane:
         committer = self._make_committer(self.state, row.epoch)
         self._publisher.published_batch_no = row.published_batch_no
         first = await self._first_unpublished(row, published_seq)
-        if first <= row.published_batch_no:
-            # The last owner may have published it between the look and the take-over.
-            published_seq = await self._publisher.published_seq()
-            first = await self._first_unpublished(row, published_seq)
-        if first <= row.published_batch_no:
-            self._metrics.alarm("published_again", batch_no=first, published_seq=published_seq)
         while first <= row.batch_no:
             for journal_row in await self._store.journal(row.lane, first, row.batch_no):
                 await self._publisher.put(journal_row)
@@ -148,10 +142,21 @@ class Lane:
         return committer
 
     async def _first_unpublished(self, row: LaneRow, published_seq: int | None) -> int:
-        """Return the first batch that the topic lacks, usually the one after the last noted.
+        """Return the first batch to publish, usually the one after the last noted.
 
         It is an earlier one when the brokers lost what they had acknowledged.
         """
+        first = await self._first_lacking(row, published_seq)
+        if first <= row.published_batch_no:
+            # The last owner may have published it between the look and the take-over.
+            published_seq = await self._publisher.published_seq()
+            first = await self._first_lacking(row, published_seq)
+        if first <= row.published_batch_no:
+            self._metrics.alarm("published_again", batch_no=first, published_seq=published_seq)
+        return first
+
+    async def _first_lacking(self, row: LaneRow, published_seq: int | None) -> int:
+        """Return the first batch that lies behind ``published_seq``, going back in the journal."""
         first = unread = row.published_batch_no + 1
         looked_at = 1
         while published_seq is not None and unread > 1:
