@@ -261,7 +261,7 @@ MUTANTS: Final = (
     Mutant("no fence", 20, _no_fence),
     Mutant("look first on an unknown outcome", 60, _look_first, first=20),
     Mutant("adopt a batch of that number", 100, _adopt_by_number, first=26),
-    Mutant("adopt anybody's batch of that number", 200, _adopt_by_number_of_anyone, first=140),
+    Mutant("adopt anybody's batch of that number", 100, _adopt_by_number_of_anyone, first=350),
     Mutant("adopt before the commit", 10, _adopt_before_commit),
     Mutant("publish before the commit", 10, _publish_before_commit),
     Mutant("skip a failed publish", 20, _skip_failed_publish),
