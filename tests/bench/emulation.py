@@ -27,7 +27,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import uvloop
 
-from tests.bench.lanes import ROWS_A_BATCH, STREAM, TIMEOUT_S, Lanes
+from tests.bench.lanes import MARKETS, ROWS_A_BATCH, STREAM, TIMEOUT_S, Lanes
 from tests.bench.seed_way import Market, SeedWorker, load_markets
 from tests.bench.seed_workers import SETTINGS
 from tests.support.eventually import eventually
@@ -50,11 +50,11 @@ ROOT: Final = Path(__file__).parents[2]
 ROUND_TRIP_MS: Final = 2.0
 COMMIT_MS: Final = 10.0
 LANES: Final = (1, 4, 16)
-WARM_BATCHES: Final = 5
+WARM_BATCHES: Final = 2
 """Each lane has committed so many before the clock starts: who trades in it has a pocket there."""
-WARM_S: Final = 60.0
+WARM_S: Final = 90.0
 SECONDS: Final = 8.0
-ORDERS: Final = {1: 60_000, 4: 80_000, 16: 100_000}
+ORDERS: Final = {1: 120_000, 4: 240_000, 16: 480_000}
 """More than anybody answers in time."""
 OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order a transaction"
 FLOWS: Final = {"market maker": False, "adversary": True}
@@ -130,12 +130,12 @@ class Ours:
 
     @asynccontextmanager
     async def at_work(self, orders: Sequence[Sequence[PlaceOrder]]) -> AsyncIterator[None]:
+        records = [_records(own, len(MARKETS)) for own in orders]
         running = [asyncio.create_task(lane.run("emulation", Backlog())) for lane in self._lanes]
         try:
-            for lane, own in zip(self._lanes, orders, strict=True):
-                await eventually(partial(_is_ready, lane), TIMEOUT_S)
-                assert lane.state is not None, "it was loaded"
-                lane.offer(_records(own, lane.state.next_offset))
+            await eventually(self._are_ready, WARM_S)
+            for lane, own in zip(self._lanes, records, strict=True):
+                lane.offer(own)
             yield
             for lane in self._lanes:
                 lane.stop()
@@ -145,6 +145,9 @@ class Ours:
                 task.cancel()
             await asyncio.gather(*running, return_exceptions=True)
             await asyncio.gather(*(store.close() for store in self._stores))
+
+    def _are_ready(self) -> bool:
+        return all(lane.status is LaneStatus.READY for lane in self._lanes)
 
     def count(self) -> Count:
         states = [lane.state for lane in self._lanes if lane.state is not None]
@@ -235,13 +238,9 @@ class SeedWay:
 
     async def _worker(self, partition: int, markets: Mapping[MarketId, Market]) -> SeedWorker:
         connection = await asyncpg.connect(self._url, server_settings=SETTINGS)
-        names = (self._lanes.market(partition), self._lanes.market(partition, "coins"))
-        own = {markets[name].market_id: markets[name] for name in names}
+        names = [self._lanes.market(partition, name) for name in MARKETS]
+        own = {name: markets[name] for name in names}
         return SeedWorker(connection, own, random.Random(partition))
-
-
-def _is_ready(lane: Lane) -> bool:
-    return lane.status is LaneStatus.READY
 
 
 def _records(orders: Sequence[PlaceOrder], first: int) -> list[Record]:
@@ -327,34 +326,37 @@ async def emulate(options: argparse.Namespace) -> tuple[Sequence[float], Sequenc
     with EmbeddedPostgres.start() as postgres:
         async with far(postgres.url) as address:
             probed = await probe(address)
-            for number in options.lanes:
-                base = postgres.create_database(f"lanes_{number}")
-                await Lanes(number).build(base)
-                for flow in FLOWS:
-                    for way in (OURS, IN_STEPS, SEED):
-                        rows.append(
-                            await _one(
-                                postgres, address, (way, flow), Lanes(number), options.seconds
-                            )
-                        )
+            url = urlunsplit(urlsplit(address)._replace(path="/run"))
+            for lanes in map(Lanes, options.lanes):
+                await lanes.build(postgres.create_database("base"))
+                for flow, with_adversary in FLOWS.items():
+                    orders = lanes.orders(ORDERS[lanes.number], with_adversary=with_adversary)
+                    for name, way in _ways(lanes, url).items():
+                        async with _copy(postgres.url):
+                            counts = await measure(way, orders, options.seconds)
+                        rows.append(row(name, flow, *counts))
                         print(_line(rows[-1]), file=sys.stderr, flush=True)
+                postgres.drop_database("base")
     return probed, rows
 
 
-async def _one(
-    postgres: EmbeddedPostgres, address: str, what: tuple[str, str], lanes: Lanes, seconds: float
-) -> Row:
-    """Run one way on a copy of the database."""
-    way, flow = what
-    connection = await asyncpg.connect(postgres.url)
-    await connection.execute(f"CREATE DATABASE run TEMPLATE lanes_{lanes.number}")
+def _ways(lanes: Lanes, url: str) -> Mapping[str, Ours | SeedWay]:
+    return {
+        OURS: Ours(lanes, url, in_steps=False),
+        IN_STEPS: Ours(lanes, url, in_steps=True),
+        SEED: SeedWay(lanes, url),
+    }
+
+
+@asynccontextmanager
+async def _copy(url: str) -> AsyncIterator[None]:
+    """Make the database ``run`` for a while, as ``base`` is."""
+    connection = await asyncpg.connect(url)
     try:
-        orders = lanes.orders(ORDERS[lanes.number], with_adversary=FLOWS[flow])
-        url = urlunsplit(urlsplit(address)._replace(path="/run"))
-        made = SeedWay(lanes, url) if way == SEED else Ours(lanes, url, in_steps=way == IN_STEPS)
-        return row(way, flow, *await measure(made, orders, seconds))
+        await connection.execute("CREATE DATABASE run TEMPLATE base")
+        yield
     finally:
-        await connection.execute("DROP DATABASE run WITH (FORCE)")
+        await connection.execute("DROP DATABASE IF EXISTS run WITH (FORCE)")
         await connection.close()
 
 

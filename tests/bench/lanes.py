@@ -1,8 +1,9 @@
 """Lanes without Kafka: a database with rich accounts and a market a lane, and orders for each lane.
 
-The flow is ``producers.flow.hot``: one market maker on half of the fills, in every lane. With the
-adversary every tenth order is his: 200 accounts that have 20 coins among them trade one contract at
-a time in a market of every lane, so that the coins are drawn through all lanes.
+The flow is ``producers.flow.hot``: one market maker on half of the fills in every lane, and traders
+of one lane each. With the adversary every tenth order is his: 200 accounts that have 20 coins among
+them trade one contract at a time in a market of every lane, so that the coins are drawn through all
+lanes.
 """
 
 import random
@@ -25,10 +26,13 @@ from worker.domain.commands import PlaceOrder
 from worker.domain.state import Home, Limits, StreamKind
 from worker.domain.units import CASH_MAX, AccountId, Lane, MarketId, OrderId
 
+MARKETS: Final = ("market", "coins")
+"""Of each lane, opened by its first records."""
 STREAM, TRANSFERS = "far.orders", "far.transfers"
 ROWS_A_BATCH: Final = 1_000
 """What a worker takes for DSQL."""
-TRADERS: Final = 200
+TRADERS: Final = 50
+"""In each lane."""
 RICH: Final = 10**9
 ADVERSARIES: Final = 200
 COINS: Final = 20
@@ -74,15 +78,15 @@ class Lanes:
         transfers = Lane(self.number)
         home = Home(transfers, TRANSFERS, 0, 1, StreamKind.TRANSFERS, CASH_MAX)
         cash = await self.desk(url, home)
-        rich = [_SETTINGS.maker, *(_SETTINGS.trader(n) for n in range(TRADERS))]
+        traders = [(_SETTINGS.trader(n), p) for p in range(self.number) for n in range(TRADERS)]
+        rich = [_SETTINGS.maker, *(_local(name, partition) for name, partition in traders)]
         await cash.run(*(deposit(name, RICH) for name in rich))
         coins = [COIN if n < COINS else 1 for n in range(ADVERSARIES)]
         await cash.run(*(deposit(adversary(n), coin) for n, coin in enumerate(coins)))
         await cash.store.close()
         for partition in range(self.number):
             lane = await self.desk(url, self.home(partition))
-            names = (self.market(partition), self.market(partition, "coins"))
-            await lane.run(*map(open_market, names))
+            await lane.run(*(open_market(self.market(partition, name)) for name in MARKETS))
             await lane.store.close()
 
     async def desk(self, url: str, home: Home) -> Desk:
@@ -103,7 +107,8 @@ class Lanes:
                 continue
             partition = names[command.market_id]
             lane = dealt[partition]
-            lane.append(replace(command, market_id=markets[partition]))
+            account_id = _local(command.account_id, partition)
+            lane.append(replace(command, market_id=markets[partition], account_id=account_id))
             if with_adversary and len(lane) % ADVERSARY_SHARE == ADVERSARY_SHARE - 1:
                 lane.extend(islice(adversary_orders[partition], 1))
         return dealt
@@ -118,6 +123,11 @@ class Lanes:
 
 def adversary(number: int) -> AccountId:
     return AccountId(f"coin-{number:03}")
+
+
+def _local(name: AccountId, partition: int) -> AccountId:
+    """Return the account that a trader of the flow has in a lane; the market maker has but one."""
+    return name if name == _SETTINGS.maker else AccountId(f"{name}.{partition}")
 
 
 _SETTINGS: Final = FlowSettings(seed=3, accounts=TRADERS, payouts=(COIN,))
