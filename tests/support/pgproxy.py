@@ -139,7 +139,11 @@ class PgProxy:
         try:
             link = _Link(self, reader, writer)
             self._open.add(link)
-            await link.run(*await asyncio.open_connection(*self._target))
+            from_server, to_server = await asyncio.open_connection(*self._target)
+            try:
+                await link.run(from_server, to_server)
+            finally:
+                to_server.transport.abort()
         except (OSError, asyncio.IncompleteReadError, _BrokenError, asyncio.CancelledError):
             pass
         finally:

@@ -119,8 +119,7 @@ class Doctor:
         await ask("primary key", "the same key again", bench.keys_are_unique)
         await ask("upsert", "ON CONFLICT DO UPDATE", bench.upsert)
         await ask("partial index", "pg_index", bench.partial_index)
-        in_steps = self.settings.commit_mode == "steps"
-        writing = partial(_softened, bench.writing_cte) if in_steps else bench.writing_cte
+        writing = partial(_softened, bench.writing_cte)
         await ask("writing CTE", "WITH (INSERT), (UPDATE … FROM) INSERT", writing)
         await ask("abort", "COMMIT after a refused statement", bench.abort)
 
@@ -149,10 +148,7 @@ class Doctor:
         needed = in_steps == (self.settings.commit_mode == "steps")
         play = _Play(scratch, self.settings.database_timeout_s, self.system, in_steps=in_steps)
         soften = (lambda probe: probe) if needed else (lambda probe: partial(_softened, probe))
-        hint = "" if in_steps or not needed else "; PARITY_COMMIT_MODE=steps does without"
-        await self._ask(
-            mode, "a small exchange", soften(partial(_hinted, play.play, hint)), (SCRATCH,)
-        )
+        await self._ask(mode, "a small exchange", soften(play.play), (SCRATCH,))
         if needed:
             await self._ask("fence", "a batch of an epoch before", play.fenced, (mode,))
             await self._ask("take-over", "load lane and journal", play.read_again, (mode,))
@@ -202,7 +198,10 @@ class _Play:
             for kind in StreamKind
         ]
         self._rehearsal = Rehearsal(self._store, self._books, streams)
-        return await self._rehearsal.played()
+        answer = await self._rehearsal.played()
+        if self._store.in_steps and self._name == "statement":
+            return note(f"refused, {answer.text} in steps: PARITY_COMMIT_MODE=steps begins so")
+        return answer
 
     async def fenced(self) -> Answer:
         return await self._played().fenced()
@@ -240,13 +239,6 @@ async def _answer(probe: Probe, bound_s: float) -> Answer:
         return missing(f"no answer within {bound_s:g} s")
 
 
-async def _hinted(probe: Probe, hint: str) -> Answer:
-    try:
-        return await probe()
-    except ParityError as error:
-        return missing(f"{error}{hint}")
-
-
 async def _softened(probe: Probe) -> Answer:
     """Run a probe of what the worker, set as it is, does without."""
     try:
@@ -255,7 +247,7 @@ async def _softened(probe: Probe) -> Answer:
         answer = missing(str(error))
     if answer.verdict is not Verdict.MISSING:
         return answer
-    return note(f"{answer.text}; not needed with PARITY_COMMIT_MODE as it is")
+    return note(f"{answer.text}; a worker commits in steps then")
 
 
 def _names(settings: Settings) -> Names:

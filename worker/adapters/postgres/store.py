@@ -53,7 +53,8 @@ class PostgresStore:
         self._url = url
         self._connect = connect
         self._timeout_s = timeout_s
-        self._in_steps = in_steps
+        self.in_steps = in_steps
+        """Whether a batch goes in steps: as asked, or since the target refused it as one."""
         self._system = system or real_system()
         self._retires_at_s = 0.0
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
@@ -109,7 +110,7 @@ class PostgresStore:
     async def commit(self, statement: Statement) -> None:
         """Run it."""
         async with self._session() as connection:
-            if self._in_steps:
+            if self.in_steps:
                 await steps.commit(connection, statement)
                 return
             try:
@@ -117,7 +118,7 @@ class PostgresStore:
             except asyncpg.FeatureNotSupportedError as error:
                 if outcomes.schema_changed(error):
                     raise
-                self._in_steps = True
+                self.in_steps = True
                 raise NotAsOne(f"0A000 {error}", sqlstate="0A000") from error
         if tag != "INSERT 0 1":
             raise OutcomeUnknown(f"the batch statement answered {tag!r}")
