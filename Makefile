@@ -13,7 +13,7 @@ DIALECT := .venv-dialect
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dialect lint lint-aws bench cost emulate simulate mutants chaos venv lock clean
+.PHONY: help demo test test-dialect test-ways lint lint-aws bench cost emulate simulate mutants chaos venv lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -26,6 +26,14 @@ test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS=.
 
 test-dialect: $(VENV)/dev.stamp $(DIALECT)/dialect.stamp ## integration tests through a proxy that speaks DSQL's dialect (ARGS=...)
 	$(BIN)/python -m tests.dialect $(DIALECT)/bin/python $(ARGS)
+
+# Whole workers. What stores do in steps is in their own tests; `test_failures` cuts lines where the
+# batch is one statement.
+WAYS := tests/integration/test_hostile.py tests/integration/test_laws_end_to_end.py
+
+test-ways: $(VENV)/dev.stamp ## workers that commit in steps, and where every third commit is refused (ARGS=...)
+	PARITY_TEST_WAY=steps $(BIN)/python -m pytest -n 2 --dist loadfile $(WAYS) $(ARGS)
+	PARITY_TEST_WAY=conflicts $(BIN)/python -m pytest -n 2 --dist loadfile $(WAYS) $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .

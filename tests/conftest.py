@@ -61,7 +61,8 @@ async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
     if dialect.PROXY_URL:
         # The proxy wants indexes built ASYNC, which is for `dsql://` alone.
         await migrate(direct, timeout_s=10)
-    yield dialect.through(direct)
+    async with dialect.contended(dialect.through(direct)) as url:
+        yield url
     await execute(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 

@@ -363,6 +363,7 @@ def _settings(
             "events_topic": f"{prefix}events",
             "transfer_events_topic": f"{prefix}transfer-events",
             "dead_letters_topic": f"{prefix}dead-letters",
+            "commit_mode": dialect.COMMIT_MODE,
             **others,
         }
     )
