@@ -121,10 +121,11 @@ class Lane:
         # Looked at first: what was published before was committed before, in a database that
         # has lost nothing.
         published_seq = await self._publisher.published_seq()
+        seen_seq = self._publisher.seen_seq
         row = await self._store.take_over(self._stream.stream, self._partition, owner)
-        if published_seq is not None and published_seq > row.last_seq:
+        if seen_seq > row.last_seq:
             raise LaneHalted(
-                f"event {published_seq} is published and the database ends at {row.last_seq}:"
+                f"event {seen_seq} is published and the database ends at {row.last_seq}:"
                 " it was restored from an older time"
             )
         self.state = await self._load(row)

@@ -7,7 +7,7 @@ occurrence of every ``seq`` is in order and without gaps, and a repeat is identi
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from worker.errors import BrokerError, EventsLost
@@ -50,21 +50,26 @@ class Publisher:
         self._changed = asyncio.Condition()
         self._acknowledged_seq = 0
         self._there_seq = 0
+        self.seen_seq = 0
+        """The highest that ever stood at the topic's end, though there may be a gap before it."""
         self._lost: EventsLost | None = None
         self.published_batch_no = 0
         self._failed = False
 
     async def published_seq(self) -> int | None:
-        """Return the highest seq at the topic's end; None: all of the lane's have expired there.
+        """Return up to which seq the topic has the lane's events; None: they have all expired.
 
         Events up to there are not published again: whoever wrote the last of them had written all
-        before it. Raises BrokerError.
+        before it. What stands behind a gap does not count, because the brokers lost what was in it.
+        Raises BrokerError.
         """
         topic, partition = self._route.events_topic, self._route.partition
         tail = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
-        self._there_seq = max((self._seq(record) for record in tail.records), default=0)
+        seqs, whole = [self._seq(record) for record in tail.records], len(tail.records) == tail.end
+        self.seen_seq = max([self.seen_seq, *seqs])
+        self._there_seq = _reached(seqs, whole=whole)
         self._acknowledged_seq = max(self._acknowledged_seq, self._there_seq)
-        return self._there_seq if self._there_seq or not tail.end else None
+        return self._there_seq if self._there_seq or whole else None
 
     def last_seq(self, row: JournalRow) -> int:
         """Return the last seq of a batch; 0 when it has no event."""
@@ -179,3 +184,12 @@ class Publisher:
         if records and len(missing) == len(records):
             self._there_seq = 0
         return missing
+
+
+def _reached(seqs: Iterable[int], *, whole: bool) -> int:
+    """Return how far seqs go without a gap, from the first on; from 1 on if they are ``whole``."""
+    reached = 0
+    for seq in seqs:
+        if seq == reached + 1 or not (reached or whole):
+            reached = seq
+    return reached
