@@ -23,7 +23,7 @@ from worker.domain.state import Home, Lack, LaneState, StreamKind
 from worker.domain.transfers import Gathering
 from worker.domain.units import CASH_MAX, AccountId, Money, Offset
 from worker.errors import Fenced, LaneHalted
-from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Monotonic, Record, Store, StreamRow
+from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Record, Store, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, log
 from worker.wire import resume as resume_text
@@ -61,7 +61,7 @@ class LaneStatus(StrEnum):
 class Lane:
     """The owner of one partition, from take-over to the loss of it."""
 
-    def __init__(  # noqa: PLR0913  every collaborator once
+    def __init__(
         self,
         stream: StreamRow,
         partition: int,
@@ -70,12 +70,11 @@ class Lane:
         publisher: Publisher,
         committer: Callable[[LaneState, int], Committer],
         metrics: LaneMetrics,
-        clock: Monotonic,
     ) -> None:
         self._stream, self._partition = stream, partition
         self._store, self._publisher = store, publisher
         self._make_committer = committer
-        self._metrics, self._clock = metrics, clock
+        self._metrics = metrics
         self._decode = decode_order if stream.kind is StreamKind.ORDERS else decode_transfer
         self._queue: deque[Record] = deque()
         self._taken: list[Received] = []
@@ -89,7 +88,6 @@ class Lane:
         self.status = LaneStatus.LOADING
         self.reason = ""
         self.state: LaneState | None = None
-        self.progressed_at_s = clock()
 
     # The path of a batch.
 
@@ -208,7 +206,6 @@ class Lane:
             if waiting:
                 return PayPage(waiting[state.batch_no % len(waiting)])
             if not self._taken:
-                self.progressed_at_s = self._clock()
                 await self._wake.wait()
 
     async def _commit(self, committer: Committer, step: Step) -> None:
@@ -225,7 +222,6 @@ class Lane:
 
     async def _hand_over(self, batch: Batch, row: JournalRow) -> None:
         del self._taken[: batch.answered]
-        self.progressed_at_s = self._clock()
         self._metrics.queued(self.backlog)
         await self._publisher.put(row)
 

@@ -102,7 +102,6 @@ async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -
         publisher=publisher,
         committer=committer,
         metrics=metrics,
-        clock=system().clock,
     )
     running = asyncio.create_task(lane.run("heir", Input(books)))
     await eventually(lambda: lane.status is LaneStatus.READY, 5)
