@@ -343,6 +343,11 @@ class Lane:
         """Return whether the broker does not take the lane's events."""
         return self._publisher.failing
 
+    @property
+    def acknowledged_seq(self) -> int:
+        """Return up to where the broker has taken the lane's events, as far as is known."""
+        return self._publisher.acknowledged_seq
+
     def note_end(self, end: int) -> None:
         """Show how far the lane is behind the end of its topic."""
         if self.state is not None:

@@ -48,7 +48,7 @@ class Publisher:
         self._metrics = metrics
         self._waiting: deque[JournalRow] = deque()
         self._changed = asyncio.Condition()
-        self._acknowledged_seq = 0
+        self.acknowledged_seq = 0
         self._there_seq = 0
         self.seen_seq = 0
         """The highest that ever stood at the topic's end, though there may be a gap before it."""
@@ -68,7 +68,7 @@ class Publisher:
         seqs, whole = [self._seq(record) for record in tail.records], len(tail.records) == tail.end
         self.seen_seq = max([self.seen_seq, *seqs])
         self._there_seq = _reached(seqs, whole=whole)
-        self._acknowledged_seq = max(self._acknowledged_seq, self._there_seq)
+        self.acknowledged_seq = max(self.acknowledged_seq, self._there_seq)
         return self._there_seq if self._there_seq or whole else None
 
     def last_seq(self, row: JournalRow) -> int:
@@ -137,8 +137,8 @@ class Publisher:
     async def _require_kept(self) -> None:
         """Raise EventsLost when the topic does not have what it acknowledged: it is another one."""
         seq = await self.published_seq()
-        if seq is not None and seq < self._acknowledged_seq:
-            text = f"event {self._acknowledged_seq} was published, the topic ends at {seq}"
+        if seq is not None and seq < self.acknowledged_seq:
+            text = f"event {self.acknowledged_seq} was published, the topic ends at {seq}"
             async with self._changed:
                 self._lost = EventsLost(text)
                 self._changed.notify_all()
@@ -166,7 +166,7 @@ class Publisher:
             taken += 1
         if records:
             await producer.send(records)
-            self._acknowledged_seq = max(self._acknowledged_seq, self._last_seq(records))
+            self.acknowledged_seq = max(self.acknowledged_seq, self._last_seq(records))
         self._failed = False
         async with self._changed:
             for _ in range(taken):
