@@ -297,6 +297,7 @@ async def test_republish_refuses_what_was_never_said(system: System) -> None:
         assert code == 2, err
 
 
+@pytest.mark.shows("W17")
 async def test_republish_leaves_no_gap(system: System, admin: AIOKafkaAdminClient) -> None:
     await _trading(system)
     await _stop(system)
