@@ -113,7 +113,6 @@ class Worker:
                 store, publisher, metrics, state, epoch
             ),
             metrics=metrics,
-            clock=self.system.clock,
         )
 
     def _make_committer(

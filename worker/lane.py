@@ -23,7 +23,7 @@ from worker.domain.state import Home, Lack, LaneState, StreamKind
 from worker.domain.transfers import Gathering
 from worker.domain.units import CASH_MAX, AccountId, Money, Offset
 from worker.errors import Fenced, LaneHalted
-from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Monotonic, Record, Store, StreamRow
+from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Record, Store, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, log
 from worker.wire import resume as resume_text
@@ -61,7 +61,7 @@ class LaneStatus(StrEnum):
 class Lane:
     """The owner of one partition, from take-over to the loss of it."""
 
-    def __init__(  # noqa: PLR0913  every collaborator once
+    def __init__(
         self,
         stream: StreamRow,
         partition: int,
@@ -70,12 +70,11 @@ class Lane:
         publisher: Publisher,
         committer: Callable[[LaneState, int], Committer],
         metrics: LaneMetrics,
-        clock: Monotonic,
     ) -> None:
         self._stream, self._partition = stream, partition
         self._store, self._publisher = store, publisher
         self._make_committer = committer
-        self._metrics, self._clock = metrics, clock
+        self._metrics = metrics
         self._decode = decode_order if stream.kind is StreamKind.ORDERS else decode_transfer
         self._queue: deque[Record] = deque()
         self._taken: list[Received] = []
@@ -89,7 +88,6 @@ class Lane:
         self.status = LaneStatus.LOADING
         self.reason = ""
         self.state: LaneState | None = None
-        self.progressed_at_s = clock()
 
     # The path of a batch.
 
@@ -121,10 +119,11 @@ class Lane:
         # Looked at first: what was published before was committed before, in a database that
         # has lost nothing.
         published_seq = await self._publisher.published_seq()
+        seen_seq = self._publisher.seen_seq
         row = await self._store.take_over(self._stream.stream, self._partition, owner)
-        if published_seq is not None and published_seq > row.last_seq:
+        if seen_seq > row.last_seq:
             raise LaneHalted(
-                f"event {published_seq} is published and the database ends at {row.last_seq}:"
+                f"event {seen_seq} is published and the database ends at {row.last_seq}:"
                 " it was restored from an older time"
             )
         self.state = await self._load(row)
@@ -207,7 +206,6 @@ class Lane:
             if waiting:
                 return PayPage(waiting[state.batch_no % len(waiting)])
             if not self._taken:
-                self.progressed_at_s = self._clock()
                 await self._wake.wait()
 
     async def _commit(self, committer: Committer, step: Step) -> None:
@@ -224,7 +222,6 @@ class Lane:
 
     async def _hand_over(self, batch: Batch, row: JournalRow) -> None:
         del self._taken[: batch.answered]
-        self.progressed_at_s = self._clock()
         self._metrics.queued(self.backlog)
         await self._publisher.put(row)
 
@@ -345,6 +342,11 @@ class Lane:
     def is_unheard(self) -> bool:
         """Return whether the broker does not take the lane's events."""
         return self._publisher.failing
+
+    @property
+    def acknowledged_seq(self) -> int:
+        """Return up to where the broker has taken the lane's events, as far as is known."""
+        return self._publisher.acknowledged_seq
 
     def note_end(self, end: int) -> None:
         """Show how far the lane is behind the end of its topic."""

@@ -7,7 +7,7 @@ occurrence of every ``seq`` is in order and without gaps, and a repeat is identi
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from worker.errors import BrokerError, EventsLost
@@ -48,23 +48,28 @@ class Publisher:
         self._metrics = metrics
         self._waiting: deque[JournalRow] = deque()
         self._changed = asyncio.Condition()
-        self._acknowledged_seq = 0
+        self.acknowledged_seq = 0
         self._there_seq = 0
+        self.seen_seq = 0
+        """The highest that ever stood at the topic's end, though there may be a gap before it."""
         self._lost: EventsLost | None = None
         self.published_batch_no = 0
         self._failed = False
 
     async def published_seq(self) -> int | None:
-        """Return the highest seq at the topic's end; None: all of the lane's have expired there.
+        """Return up to which seq the topic has the lane's events; None: they have all expired.
 
         Events up to there are not published again: whoever wrote the last of them had written all
-        before it. Raises BrokerError.
+        before it. What stands behind a gap does not count, because the brokers lost what was in it.
+        Raises BrokerError.
         """
         topic, partition = self._route.events_topic, self._route.partition
         tail = await self._broker.tail(TopicPartition(topic, partition), TAIL_OFFSETS)
-        self._there_seq = max((self._seq(record) for record in tail.records), default=0)
-        self._acknowledged_seq = max(self._acknowledged_seq, self._there_seq)
-        return self._there_seq if self._there_seq or not tail.end else None
+        seqs, whole = [self._seq(record) for record in tail.records], len(tail.records) == tail.end
+        self.seen_seq = max([self.seen_seq, *seqs])
+        self._there_seq = _reached(seqs, whole=whole)
+        self.acknowledged_seq = max(self.acknowledged_seq, self._there_seq)
+        return self._there_seq if self._there_seq or whole else None
 
     def last_seq(self, row: JournalRow) -> int:
         """Return the last seq of a batch; 0 when it has no event."""
@@ -132,8 +137,8 @@ class Publisher:
     async def _require_kept(self) -> None:
         """Raise EventsLost when the topic does not have what it acknowledged: it is another one."""
         seq = await self.published_seq()
-        if seq is not None and seq < self._acknowledged_seq:
-            text = f"event {self._acknowledged_seq} was published, the topic ends at {seq}"
+        if seq is not None and seq < self.acknowledged_seq:
+            text = f"event {self.acknowledged_seq} was published, the topic ends at {seq}"
             async with self._changed:
                 self._lost = EventsLost(text)
                 self._changed.notify_all()
@@ -161,7 +166,7 @@ class Publisher:
             taken += 1
         if records:
             await producer.send(records)
-            self._acknowledged_seq = max(self._acknowledged_seq, self._last_seq(records))
+            self.acknowledged_seq = max(self.acknowledged_seq, self._last_seq(records))
         self._failed = False
         async with self._changed:
             for _ in range(taken):
@@ -179,3 +184,12 @@ class Publisher:
         if records and len(missing) == len(records):
             self._there_seq = 0
         return missing
+
+
+def _reached(seqs: Iterable[int], *, whole: bool) -> int:
+    """Return how far seqs go without a gap, from the first on; from 1 on if they are ``whole``."""
+    reached = 0
+    for seq in seqs:
+        if seq == reached + 1 or not (reached or whole):
+            reached = seq
+    return reached

@@ -49,6 +49,8 @@ async def republish(
     async with Evidence(url, timeout_s=timeout_s) as evidence:
         lane = await _standing(evidence, stream, partition)
         first = await _batch_of(evidence, lane, from_seq)
+        onlooker = Publisher(broker, route, system=system(), metrics=metrics)
+        await _require_no_gap(onlooker, from_seq)
         for start in range(first.batch_no, lane.batch_no + 1, BATCHES_AT_ONCE):
             numbers = range(start, min(start + BATCHES_AT_ONCE, lane.batch_no + 1))
             for batch in await evidence.page(lane.lane, numbers):
@@ -61,6 +63,13 @@ async def republish(
         first_seq=first.first_seq,
         last_seq=lane.last_seq,
     )
+
+
+async def _require_no_gap(onlooker: Publisher, from_seq: int) -> None:
+    """Raise ConfigError when something would be missing before ``from_seq``, and stay so."""
+    there_seq = await onlooker.published_seq()
+    if there_seq and from_seq > there_seq + 1:
+        raise ConfigError(f"seq {from_seq}: the topic ends at {there_seq}, begin right behind it")
 
 
 async def _standing(evidence: Evidence, stream: StreamRow, partition: int) -> LaneStanding:

@@ -46,11 +46,12 @@ class Sighting:
     next_offset: int
     busy: bool
     end: int | None
+    acknowledged_seq: int = 0
 
     @property
-    def mark(self) -> tuple[int, int]:
-        """What changes whenever the lane gets on."""
-        return self.batch_no, self.next_offset
+    def mark(self) -> tuple[int, int, int]:
+        """What changes whenever the lane gets on, be it that it fills its topic again."""
+        return self.batch_no, self.next_offset, self.acknowledged_seq
 
     @property
     def lags(self) -> bool:
@@ -64,7 +65,7 @@ class Sighting:
 class Still:
     """For how long a lane with lag has been seen to stand still, all else being well."""
 
-    mark: tuple[int, int]
+    mark: tuple[int, int, int]
     seconds: float = 0.0
 
 
@@ -88,6 +89,7 @@ async def sight(
         next_offset=lane.state.next_offset if lane.state else 0,
         busy=lane.busy,
         end=answered,
+        acknowledged_seq=lane.acknowledged_seq,
     )
 
 

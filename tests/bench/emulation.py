@@ -182,7 +182,6 @@ class Ours:
             publisher=publisher,
             committer=partial(self._committer, store, publisher, metrics),
             metrics=metrics,
-            clock=self._system.clock,
         )
 
     def _committer(

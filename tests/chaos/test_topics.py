@@ -297,6 +297,17 @@ async def test_republish_refuses_what_was_never_said(system: System) -> None:
         assert code == 2, err
 
 
+@pytest.mark.shows("W17")
+async def test_republish_leaves_no_gap(system: System, admin: AIOKafkaAdminClient) -> None:
+    await _trading(system)
+    await _stop(system)
+    await _lose(system, admin, keep=2)
+
+    code, _, err = await _parity(system, 0, 4)
+
+    assert code == 2, err
+
+
 async def _republish(system: System, partition: int, from_seq: int) -> dict[str, Any]:
     code, out, err = await _parity(system, partition, from_seq)
     assert code == 0, err

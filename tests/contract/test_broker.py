@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 import pytest
+from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.structs import TopicPartition as KafkaPartition
@@ -464,6 +465,27 @@ async def test_there_is_no_tail_of_a_partition_that_does_not_exist(cluster: Clus
     topic = await cluster.create("out", 1)
     with pytest.raises(BrokerError):
         await cluster.broker("none").tail(TopicPartition(topic, 1), 1)
+
+
+@pytest.mark.integration
+async def test_the_tail_goes_past_a_transaction_that_a_stranger_left_open(
+    kafka_server: EmbeddedKafka, topic_prefix: str
+) -> None:
+    cluster = Apache(kafka_server, topic_prefix)
+    partition = TopicPartition(await cluster.create("out", 1), 0)
+    stranger = AIOKafkaProducer(
+        bootstrap_servers=kafka_server.bootstrap, transactional_id=partition.topic
+    )
+    await stranger.start()
+    await stranger.begin_transaction()
+    await stranger.send_and_wait(partition.topic, b"open", partition=0)
+    async with AsyncExitStack() as stack:
+        await Parties(cluster, stack).write(partition)
+
+    assert await _tail(cluster.broker("none"), partition, 9) == (2, ["open", "0"])
+
+    await stranger.abort_transaction()
+    await stranger.stop()
 
 
 async def test_a_commit_hint_is_harmless(cluster: Cluster, parties: Parties) -> None:

@@ -285,6 +285,13 @@ PUBLISHING: Final = (
         tests(f"{TOPIC}::test_what_is_in_the_topic_is_not_published_again"),
     ),
     mutant(
+        "what stands behind a gap in the topic counts for all before it",
+        PUBLISHER,
+        "if seq == reached + 1 or not (reached or whole):",
+        "if seq > reached:",
+        tests(f"{TOPIC}::test_what_stands_behind_a_gap_is_published_again_with_what_was_in_it"),
+    ),
+    mutant(
         "a dead letter behind an event that is in the topic is lost",
         PUBLISHER,
         "if r.topic != events_topic or self._seq(r) > there_seq]",
@@ -346,8 +353,8 @@ TAKING_OVER: Final = (
     mutant(
         "a database that has lost what was published goes on",
         LANE,
-        "published_seq > row.last_seq:",
-        "published_seq < 0:",
+        "seen_seq > row.last_seq:",
+        "seen_seq < 0:",
         tests(f"{ONE_LANE}::test_a_database_older_than_its_topic_halts_the_lane"),
     ),
     mutant(

@@ -299,7 +299,6 @@ class Process:
             publisher=publisher,
             committer=lambda state, epoch: self._committer(store, publisher, metrics, state, epoch),
             metrics=metrics,
-            clock=self.system().clock,
         )
 
     def _committer(

@@ -91,7 +91,6 @@ def lane_over(books: FakeBooks, published_seq: int = 0) -> Lane:
         publisher=publisher,
         committer=committer,
         metrics=metrics,
-        clock=SYSTEM.clock,
     )
 
 

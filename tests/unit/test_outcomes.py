@@ -71,6 +71,12 @@ def test_a_lost_connection_leaves_the_outcome_unknown(error: Exception) -> None:
     assert type(outcomes.of_statement(error)) is OutcomeUnknown
 
 
+def test_what_a_client_wrote_into_a_refused_row_is_no_change_of_the_schema() -> None:
+    row = "Failing row contains (rain (OC001), 100)."
+    fields = {"C": "23514", "M": "check constraint", "D": row, "S": "ERROR", "V": "ERROR"}
+    assert type(outcomes.of_statement(asyncpg.PostgresError.new(fields))) is Refused
+
+
 def test_a_plan_that_no_longer_fits_is_prepared_again() -> None:
     stale = asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
     assert type(outcomes.of_statement(stale)) is SchemaChanged

@@ -95,7 +95,40 @@ async def test_events_of_another_lane_say_nothing_of_this_one() -> None:
     stranger = Outgoing("events", 0, b"m", b"{}", (("ce_id", b"old-orders/0/9"),), 0)
     kafka.append([stranger])
 
-    assert await taken_over(kafka) is None
+    assert await taken_over(kafka) == 0
 
     assert len(kafka.records(EVENTS)) == 1 + 6
     assert len(kafka.records(DEAD)) == 1
+
+
+@pytest.mark.parametrize(
+    ("left", "expired", "reached"),
+    [
+        # Another topic of the same name, in which the lane went on without noticing.
+        ([5, 6], 0, 0),
+        ([1, 2, 5, 6], 0, 2),
+        ([1, 2, 5, 6], 1, 2),
+        # What filled the gap came later, and so did repeats.
+        ([1, 2, 5, 6, 3, 4, 5, 6], 0, 6),
+        ([5, 6, 1, 2], 1, 6),
+    ],
+)
+@pytest.mark.shows("W17")
+async def test_what_stands_behind_a_gap_is_published_again_with_what_was_in_it(
+    left: list[int], expired: int, reached: int
+) -> None:
+    kafka = FakeKafka(lambda: 0, asyncio.sleep)
+    kafka.create_topic("events", 1, log_append_time=False)
+    kafka.create_topic("dead", 1, log_append_time=False)
+    events = events_of(*ROWS)
+    before = Outgoing("events", 0, b"m", b"{}", (), 0)
+    kafka.append([*[before] * expired, *(events[seq - 1] for seq in left)])
+    kafka.forget_before(EVENTS, expired)
+
+    assert await taken_over(kafka) == reached
+
+    published = [record.value for record in kafka.records(EVENTS)]
+    assert published == [
+        *(events[seq - 1].value for seq in left),
+        *(event.value for event in events[reached:]),
+    ]

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Awaitable, Callable
 
+import pytest
 from typing_extensions import override
 
 from tests.support.books import ORDER_LANES, ORDERS, market_at, open_market
@@ -14,9 +15,10 @@ from worker.commit import Committer
 from worker.domain.state import LaneState, StreamKind
 from worker.domain.units import Lane as LaneNumber
 from worker.lane import Lane, LaneStatus
-from worker.ports import LaneRow, StreamRow
+from worker.ports import LaneRow, StreamRow, TopicPartition
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics
+from worker.watchdog import sight
 from worker.wire import journal
 
 ROUTE = journal.Route(
@@ -66,6 +68,40 @@ class Input:
         pass
 
 
+def heir(store: FakeStore, kafka: FakeKafka, metrics: LaneMetrics) -> Lane:
+    """Return the lane of the next owner."""
+    publisher = Publisher(kafka.broker("g"), ROUTE, system=system(), metrics=metrics)
+
+    def committer(state: LaneState, epoch: int) -> Committer:
+        return Committer(
+            store=store,
+            state=state,
+            epoch=epoch,
+            owner="heir",
+            rows=2_500,
+            system=system(),
+            metrics=metrics,
+            published_batch_no=lambda: publisher.published_batch_no,
+        )
+
+    return Lane(
+        STREAM,
+        0,
+        store=store,
+        publisher=publisher,
+        committer=committer,
+        metrics=metrics,
+    )
+
+
+async def until_ready(lane: Lane, books: FakeBooks) -> None:
+    """Let it take over, publish what it found to be missing, and stop."""
+    running = asyncio.create_task(lane.run("heir", Input(books)))
+    await eventually(lambda: lane.status is LaneStatus.READY, 5)
+    lane.stop()
+    await asyncio.wait_for(running, 5)
+
+
 async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -> None:
     books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
     for topic in ("events", "dead"):
@@ -81,33 +117,36 @@ async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -
 
     store, metrics = SlowStore(books.database), Alarms()
     store.meanwhile = commit_and_publish
-    publisher = Publisher(kafka.broker("g"), ROUTE, system=system(), metrics=metrics)
-
-    def committer(state: LaneState, epoch: int) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner="heir",
-            rows=2_500,
-            system=system(),
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
-        )
-
-    lane = Lane(
-        STREAM,
-        0,
-        store=store,
-        publisher=publisher,
-        committer=committer,
-        metrics=metrics,
-        clock=system().clock,
-    )
-    running = asyncio.create_task(lane.run("heir", Input(books)))
-    await eventually(lambda: lane.status is LaneStatus.READY, 5)
-    lane.stop()
-    await asyncio.wait_for(running, 5)
+    await until_ready(heir(store, kafka, metrics), books)
     assert books.database.rows("lanes")[0]["published_batch_no"] == 1
     assert metrics.heard == []
+    await kafka.aclose()
+
+
+@pytest.mark.shows("W17")
+async def test_a_gap_in_the_topic_is_filled_though_later_events_are_there() -> None:
+    books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
+    for topic in ("events", "dead"):
+        kafka.create_topic(topic, 1, log_append_time=False)
+    last_owner, events = await books.orders(0), []
+    for number in (1, 2, 3, 4):
+        await last_owner.run(open_market(market_at(0, f"m{number}")))
+        (row,) = await last_owner.store.journal(LaneNumber(0), number, number)
+        events += journal.decode(row.events, ROUTE)
+        last_owner.published_batch_no = number
+    kafka.append([events[0], *events[2:]])
+
+    metrics, where = Alarms(), TopicPartition("events", 0)
+    lane = heir(FakeStore(books.database), kafka, metrics)
+    await until_ready(lane, books)
+
+    async def bounds(_: TopicPartition) -> tuple[int, int]:
+        return 0, 0
+
+    found = [record.value for record in kafka.records(where)]
+    expected = [events[0], *events[2:], *events[1:]]
+    assert found == [event.value for event in expected]
+    assert metrics.heard == ["published_again"]
+    # By which the watchdog sees that the lane gets on while it fills its topic.
+    assert (await sight(where, lane, where, bounds)).acknowledged_seq == 4
     await kafka.aclose()

@@ -52,6 +52,7 @@ def test_a_lane_with_lag_that_does_not_get_on_stands_still() -> None:
     [
         pytest.param(replace(BUSY, batch_no=8), id="a batch that passes no offset"),
         pytest.param(replace(BUSY, next_offset=101), id="an offset"),
+        pytest.param(replace(BUSY, acknowledged_seq=9), id="events that the topic had lost"),
         pytest.param(replace(BUSY, end=None), id="the broker does not answer"),
         pytest.param(replace(BUSY, busy=False, end=100), id="nothing waits any more"),
         pytest.param(replace(BUSY, status=LaneStatus.HALTED), id="halted: an operator decides"),

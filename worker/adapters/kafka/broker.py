@@ -88,9 +88,11 @@ class AiokafkaBroker:
     async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
         """Return the last ``offsets`` of a partition, read by a connection of its own.
 
-        Raises BrokerError by the deadline, also when there is no such partition.
+        Also what lies behind a transaction that somebody left open: no worker's records are part
+        of one. Raises BrokerError by the deadline, also when there is no such partition.
         """
-        async with self.reader([partition]) as reader:
+        settings = {**self._settings, "isolation_level": "read_uncommitted"}
+        async with AiokafkaReader(settings, [partition], self._deadlines) as reader:
             return await reader.tail(partition, offsets)
 
     async def rights(self, topics: Sequence[str]) -> Rights:

@@ -36,7 +36,7 @@ class AiokafkaReader:
 
     async def __aenter__(self) -> Self:
         """Connect. Raises BrokerError by the deadline."""
-        kafka = AIOKafkaConsumer(**FIXED, **self._settings)
+        kafka = AIOKafkaConsumer(**{**FIXED, **self._settings})
         try:
             async with answered_within(self._deadlines.start_s, "starting a reader"):
                 await kafka.start()

@@ -31,14 +31,14 @@ async def register_by(
     kind: StreamKind,
     partitions: int,
 ) -> StreamRow:
-    """Do it on a connection that is there."""
+    """Do it on a connection that is there. Raises StoreError."""
     for attempt in range(_ATTEMPTS_MAX):
         for row in await _streams(connection):
             if row.stream == stream:
                 return row
         try:
             await _insert(connection, stream, topic, kind, partitions)
-        except asyncpg.PostgresError as error:
+        except outcomes.DRIVER_ERRORS as error:
             meaning = outcomes.of_statement(error)
             # Another worker registers at the same time: look again.
             if not isinstance(meaning, Conflict | Refused) or attempt == _ATTEMPTS_MAX - 1:
@@ -65,6 +65,6 @@ async def _insert(
 async def _streams(connection: "asyncpg.Connection[asyncpg.Record]") -> Sequence[StreamRow]:
     try:
         found = await connection.fetch(statements.READ_STREAMS)
-    except asyncpg.PostgresError as error:
+    except outcomes.DRIVER_ERRORS as error:
         raise outcomes.of_statement(error) from error
     return [StreamRow(**{**dict(row), "kind": StreamKind(row["kind"])}) for row in found]

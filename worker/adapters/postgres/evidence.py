@@ -104,14 +104,6 @@ class Evidence:
             found = await connection.fetch(statements.READ_LANES, list(streams), LANES_MAX)
         return [LaneStanding(**dict(row)) for row in found]
 
-    async def batches(self, lane: Lane, batch_no: int) -> Sequence[JournalBatch]:
-        """Return what the journal holds of the lane's batches 1 to ``batch_no``, and one beyond."""
-        batches: list[JournalBatch] = []
-        for first in range(1, batch_no + 2, BATCHES_A_PAGE):
-            last = min(first + BATCHES_A_PAGE, batch_no + 2)
-            batches.extend(await self.page(lane, range(first, last)))
-        return batches
-
     async def page(self, lane: Lane, numbers: range) -> Sequence[JournalBatch]:
         """Return the lane's batches of these numbers, at most ``BATCHES_A_PAGE``, in order."""
         keys = [ids.batch_key(lane, number) for number in numbers]

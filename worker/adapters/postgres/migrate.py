@@ -41,7 +41,7 @@ BUILD_POLL_S: Final = 1.0
 BUILD_POLLS_MAX: Final = 3_600
 BROKEN_LOOKS: Final = 3
 """So often in a row an index must be seen unusable and unbuilt: its job ends a moment before."""
-STARTED, APPLIED = "STARTED", "APPLIED"
+APPLIED: Final = "APPLIED"
 _MADE_BY_ANOTHER: Final = frozenset({"23505", "42P07", "42710"})
 _NOTES: Final = (
     "CREATE TABLE migrations ("

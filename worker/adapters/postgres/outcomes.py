@@ -1,6 +1,7 @@
 """What an asyncpg failure means, in the words of ``worker.errors``.
 
 Told by exception class and SQLSTATE, never by text, except OC001: DSQL puts that in the message.
+Not in DETAIL, which quotes rows, and so what a client wrote into them.
 Anything not known to mean "nothing was written" means that nobody knows.
 """
 
@@ -57,5 +58,7 @@ def of_connect(error: Exception) -> StoreError:
     return Unavailable(f"{type(error).__name__}: {error}", sqlstate=sqlstate)
 
 
-def schema_changed(error: Exception) -> bool:
-    return isinstance(error, asyncpg.InvalidCachedStatementError) or "(OC001)" in str(error)
+def schema_changed(error: asyncpg.PostgresError) -> bool:
+    """Return whether nothing was written because the tables are not what they were."""
+    is_stale = isinstance(error, asyncpg.InvalidCachedStatementError)
+    return is_stale or "(OC001)" in str(error.args[0])

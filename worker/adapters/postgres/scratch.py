@@ -7,6 +7,7 @@ second it was made in, and is removed by the next one after an hour.
 """
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Final, TypeVar
@@ -19,6 +20,7 @@ from worker.errors import Conflict, ParityError
 from worker.ports import System
 
 PREFIX: Final = "parity_doctor_"
+_OURS: Final = re.compile(PREFIX + "([0-9a-f]{8})_[0-9a-f]{8}").fullmatch
 LEFTOVER_AGE_S: Final = 3_600
 TRIES_MAX: Final = 8
 BACKOFF_CAP_S: Final = 1.0
@@ -106,8 +108,8 @@ class Scratch:
 
     async def _remove_leftovers(self, session: "asyncpg.Connection[asyncpg.Record]") -> None:
         for row in await self._settled(partial(session.fetch, _SCHEMAS)):
-            made_s = int(row["name"].removeprefix(PREFIX).partition("_")[0], 16)
-            if self._wall_s - made_s > LEFTOVER_AGE_S:
+            ours = _OURS(row["name"])
+            if ours and self._wall_s - int(ours[1], 16) > LEFTOVER_AGE_S:
                 await self._drop(session, row["name"])
 
     async def _drop(self, session: "asyncpg.Connection[asyncpg.Record]", schema: str) -> int:
