@@ -19,6 +19,7 @@ from tests.support.eventually import eventually
 from tests.support.system import REPOSITORY, Log, Sent, System
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
+from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
 
@@ -80,11 +81,10 @@ async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
     await _create(admin, topic, "LogAppendTime")
-    cursors = dict(
-        await system.database.fetch(
-            "SELECT partition, next_offset FROM lanes WHERE stream = $1", topic
-        )
+    lanes = await system.database.fetch(
+        "SELECT partition, next_offset FROM lanes WHERE stream = $1", topic
     )
+    cursors: dict[int, int] = {row["partition"]: row["next_offset"] for row in lanes}
 
     await eventually(lambda: _knows(system, topic), 20)
     await system.send(topic, [Sent(p, None, b"") for p, end in cursors.items() for _ in range(end)])
@@ -134,9 +134,10 @@ async def test_an_incarnation_is_of_both_inputs_and_reads_the_transfers_from_the
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
     await _create(admin, topic, "LogAppendTime")
-    where = KafkaPartition(system.settings.transfers_topic, 0)
     if not whole:
-        await admin.delete_records({where: RecordsToDelete((await system.log.ends())[where])})
+        where = TopicPartition(system.settings.transfers_topic, 0)
+        end = (await system.log.ends())[where]
+        await admin.delete_records({KafkaPartition(*where): RecordsToDelete(end)})
 
     member = await system.member(incarnation=2)
     if whole:
