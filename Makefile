@@ -18,10 +18,10 @@ REQUIREMENTS := deploy/requirements
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-demo: $(VENV)/demo.stamp ## the whole exchange on this machine: PostgreSQL, Kafka, orders, proof (ARGS=...)
+demo: $(VENV)/demo.stamp ## the whole exchange on this machine: a worker killed, the whole history proved (ARGS=...)
 	$(BIN)/parity demo $(ARGS)
 
-test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS=...)
+test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS="-k refund -x")
 	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
 
 test-dialect: $(VENV)/dev.stamp $(DIALECT)/dialect.stamp ## integration tests through a proxy that speaks DSQL's dialect (ARGS=...)
@@ -44,7 +44,7 @@ lint: $(VENV)/dev.stamp ## format, lint, types, layers
 lint-aws: $(VENV)/cfn.stamp ## the templates of deploy/aws, by AWS's linter
 	$(VENV)/cfn/bin/cfn-lint -- deploy/aws/*.yaml
 
-bench: $(VENV)/dev.stamp ## measured numbers of this machine (ARGS=...)
+bench: $(VENV)/dev.stamp ## orders/s and waits on this machine, three ways (ARGS=--quick)
 	$(BIN)/python -m tests.bench $(ARGS)
 
 cost: $(VENV)/dev.stamp ## what an order costs to write on DSQL, by AWS's formula (ARGS=...)
@@ -56,10 +56,10 @@ emulate: $(VENV)/dev.stamp ## lanes on a database as far away as a DSQL cluster:
 simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300, or SEED=7)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)
 
-mutants: $(VENV)/dev.stamp ## the shipped code, broken in every known way: all must be noticed (ARGS="-k name")
+mutants: $(VENV)/dev.stamp ## the shipped code, broken in every known way: all must be noticed (ARGS="-k name", or --list)
 	$(BIN)/python -m tests.mutants $(ARGS)
 
-chaos: $(VENV)/dev.stamp ## real faults on real parts under load, then a full replay (MINUTES=10, ARGS=...)
+chaos: $(VENV)/dev.stamp ## real faults on real parts under load, then a full replay (MINUTES=10, ARGS="--seed 7")
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) $(ARGS)
 
 venv: $(VENV)/dev.stamp ## .venv with everything a developer needs

@@ -7,7 +7,11 @@
     journal -> events topic     worker.publisher
     the path of one batch       worker.lane              read this first
     who owns which partition    worker.assignment
+    is this process well        worker.watchdog
+    are the books right         worker.audit             recounted, and planned again
+    does the target have it     worker.doctor            what the above relies on, tried
 
 Everything that the worker depends on stands in ``worker.ports``; every object is made in
-``worker.app``; only ``worker.config`` reads the environment.
+``worker.app``; only ``worker.config`` reads the environment. ``worker.cli`` has the commands,
+``deploy/RUNBOOK.md`` what an operator does about each alarm.
 """
