@@ -37,8 +37,11 @@ from worker.wire import journal
 from worker.wire import resume as resume_text
 
 SAME_STATEMENT_MAX: Final = 3
-LOST_RACES_MAX: Final = 8
+WHOLE_RACES_MAX: Final = 1
 """Lost races after which every further one halves the batch."""
+LOST_RACES_MAX: Final = 8
+"""Races that the smallest batch may lose before it goes without draws."""
+ANY_NUMBER: Final = Limits(0).commands
 GATHERING_RACES_MAX: Final = 9
 UNKNOWN_MAX: Final = 2
 READINGS_MAX: Final = 8
@@ -75,6 +78,10 @@ class Attempt:
     limits: Limits
     facts: Facts
     lost_races: int = 0
+    lost_at_smallest: int = 0
+    """Of these, since there was nothing left to halve."""
+    halves: bool = False
+    """Whether what lost last was more than one command, or one fill."""
     refused: tuple[object, ...] | None = None
 
 
@@ -91,6 +98,8 @@ class Committer:
     metrics: LaneMetrics
     published_batch_no: Callable[[], int]
     lost_at: dict[AccountId, int] = field(default_factory=dict)
+    commands_max: int = ANY_NUMBER
+    """Halved by lost races, doubled by every batch that lost none."""
 
     async def carry_out(
         self, step: Step, no_draws: frozenset[AccountId] = frozenset()
@@ -100,7 +109,7 @@ class Committer:
         Raises Fenced, Reload, LaneHalted; MustGather and GatheringLost leave the state as it was.
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
-        attempt = Attempt(step, Limits(self.rows), facts)
+        attempt = Attempt(step, Limits(self.rows, commands=self.commands_max), facts)
         if lack := foresee(self.state, step, attempt.limits):
             attempt.facts = facts.and_read(await self._read(lack))
         while True:
@@ -112,6 +121,8 @@ class Committer:
             statement, row = self._seal(attempt, batch)
             if self._fits(statement) and await self._send(attempt, batch, statement):
                 batch.adopt()
+                if not attempt.lost_races:
+                    self.commands_max = min(2 * self.commands_max, ANY_NUMBER)
                 self._count(batch)
                 return batch, row
             if not self._fits(statement):
@@ -157,6 +168,8 @@ class Committer:
 
         When it did not, the batch is discarded and the attempt says how to plan the next one.
         """
+        # Once something lost as a whole, half of it is tried sooner than the same again.
+        tries_max = 1 if attempt.halves else SAME_STATEMENT_MAX
         conflicts = unknowns = tries = 0
         while True:
             began = self.system.clock()
@@ -168,7 +181,7 @@ class Committer:
                 unknowns += isinstance(error, OutcomeUnknown)
                 if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
-                if conflicts >= SAME_STATEMENT_MAX:
+                if conflicts >= tries_max:
                     await self._lose_race(attempt, batch)
                     return False
                 if isinstance(error, Poison) or unknowns >= UNKNOWN_MAX:
@@ -215,6 +228,7 @@ class Committer:
         """Refetch; only accounts whose sources are no longer enough go without draws from here."""
         batch.discard()
         attempt.lost_races += 1
+        attempt.halves = batch.answered > 1 or batch.draft.fills > 1
         self.metrics.lost_race()
         purses = {a: p for a, p in batch.draft.purses.items() if p.known}
         read = await self._read(Lack(accounts=set(purses)))
@@ -223,11 +237,13 @@ class Committer:
             pockets = read.accounts.get(account_id) or {}
             if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):
                 losers.add(account_id)
-        if attempt.lost_races > LOST_RACES_MAX and not self._halve(attempt, batch):
+        if attempt.lost_races > WHOLE_RACES_MAX or self.commands_max < ANY_NUMBER:
+            self._race_with_less(attempt, batch)
+        patient = attempt.lost_at_smallest <= LOST_RACES_MAX
+        if not patient:
             losers |= {account_id for account_id, purse in purses.items() if purse.drawn}
         self.lost_at.update(dict.fromkeys(losers, self.state.batch_no))
         # Whoever drew more than the shortfall first tries with exactly that.
-        patient = attempt.lost_races <= LOST_RACES_MAX
         spent = losers & attempt.facts.exact_draws if patient else losers
         facts = replace(attempt.facts, exact_draws=self._recent_losers(), pages={})
         attempt.facts = replace(facts.and_read(read), no_draws=facts.no_draws | spent)
@@ -236,7 +252,15 @@ class Committer:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
         elif losers and self.state.home.kind is StreamKind.TRANSFERS:
             raise MustGather(frozenset(losers))
-        await self._back_off(attempt.lost_races)
+        # Half a batch need not wait for what the whole one has lost.
+        await self._back_off(max(1, attempt.lost_at_smallest))
+
+    def _race_with_less(self, attempt: Attempt, batch: Batch) -> None:
+        """Halve this batch and those that follow, or note that nothing is left to halve."""
+        if self._halve(attempt, batch):
+            self.commands_max = max(1, attempt.limits.commands)
+        else:
+            attempt.lost_at_smallest += 1
 
     def _halve(self, attempt: Attempt, batch: Batch) -> bool:
         """Plan half as much from here on; return False if there is nothing left to halve."""

@@ -143,8 +143,8 @@ RACES: Final = (
     mutant(
         "a conflict is planned again at once",
         COMMIT,
-        "if conflicts >= SAME_STATEMENT_MAX:",
-        "if conflicts >= 1:",
+        "tries_max = 1 if attempt.halves else SAME_STATEMENT_MAX",
+        "tries_max = 1",
         tests(f"{COMMITTER}::test_a_conflict_runs_the_same_statement_again_and_then_plans_anew"),
     ),
     mutant(
@@ -192,11 +192,26 @@ RACES: Final = (
     mutant(
         "a race that is always lost is run for ever",
         COMMIT,
-        "if attempt.lost_races > LOST_RACES_MAX and not",
-        "if attempt.lost_races < 0 and not",
+        "patient = attempt.lost_at_smallest <= LOST_RACES_MAX",
+        "patient = True",
         tests(
-            f"{COMMITTER}::test_after_eight_lost_races_the_batch_is_halved_and_then_draws_nothing"
+            f"{COMMITTER}"
+            "::test_a_race_lost_again_halves_the_batch_and_the_smallest_draws_nothing_in_the_end"
         ),
+    ),
+    mutant(
+        "a lane that loses races takes as much as before",
+        COMMIT,
+        "self.commands_max = max(1, attempt.limits.commands)",
+        "self.commands_max = ANY_NUMBER",
+        tests(f"{COMMITTER}::test_a_lane_that_lost_races_takes_less_until_it_has_won_again"),
+    ),
+    mutant(
+        "a lane that lost races takes less for ever",
+        COMMIT,
+        "self.commands_max = min(2 * self.commands_max, ANY_NUMBER)",
+        "self.commands_max = min(self.commands_max, ANY_NUMBER)",
+        tests(f"{COMMITTER}::test_a_lane_that_lost_races_takes_less_until_it_has_won_again"),
     ),
     mutant(
         "a withdrawal that lost its race is refused at once",

@@ -31,6 +31,7 @@ from worker.commit import (
     LOST_RACES_MAX,
     SAME_STATEMENT_MAX,
     UNKNOWN_MAX,
+    WHOLE_RACES_MAX,
     Committer,
     MustGather,
     Reload,
@@ -352,7 +353,7 @@ async def test_a_loser_draws_exactly_for_64_batches(bench: Bench) -> None:
 
 
 @pytest.mark.shows("F19")
-async def test_after_eight_lost_races_the_batch_is_halved_and_then_draws_nothing(
+async def test_a_race_lost_again_halves_the_batch_and_the_smallest_draws_nothing_in_the_end(
     bench: Bench,
 ) -> None:
     """Somebody is always faster, and has put everything back before anybody looks."""
@@ -364,8 +365,28 @@ async def test_after_eight_lost_races_the_batch_is_halved_and_then_draws_nothing
     bench.line.refusing = refusing
     batch = await bench.carry_out(buy(MARKET, ANN, 1, 50), buy(MARKET, ANN, 2, 50))
     assert batch.answered == 1
-    assert len(bench.line.sent) == LOST_RACES_MAX + 3
+    whole, smallest, without_draws = WHOLE_RACES_MAX + 1, LOST_RACES_MAX + 1, 1
+    assert len(bench.line.sent) == whole + smallest + without_draws
     assert "FUNDS_IN_USE" in str(batch.draft.entries)
+
+
+@pytest.mark.shows("F19")
+async def test_a_lane_that_lost_races_takes_less_until_it_has_won_again(bench: Bench) -> None:
+    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
+    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
+    answered = [(await bench.carry_out(*cancels)).answered for _ in range(4)]
+    assert answered == [8, 8, 16, 16]
+
+
+@pytest.mark.shows("F19")
+async def test_a_lane_that_still_takes_less_halves_with_the_first_race_it_loses(
+    bench: Bench,
+) -> None:
+    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
+    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
+    await bench.carry_out(*cancels)
+    bench.line.troubles.extend([failing(Conflict("40001"))] * SAME_STATEMENT_MAX)
+    assert (await bench.carry_out(*cancels)).answered == 4
 
 
 async def test_a_withdrawal_that_lost_its_race_must_be_gathered(books: FakeBooks) -> None:
