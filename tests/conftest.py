@@ -6,7 +6,8 @@ import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -34,6 +35,23 @@ class GivenPostgres:
     """The server that PARITY_TEST_DATABASE_URL names."""
 
     url: str
+
+
+# Those that take longest, mostly waiting; the others follow as they are found.
+LONG_FILES: Final = (
+    "integration/test_conduct.py",
+    "chaos/test_brokers.py",
+    "chaos/test_chaos.py",
+    "integration/test_bench.py",
+    "integration/test_failures.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, so that at the end no process waits for another one's."""
+    folder = Path(__file__).parent
+    rank = {folder / name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
 
 
 @pytest.fixture(scope="session")
