@@ -105,7 +105,7 @@ async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -
         clock=system().clock,
     )
     running = asyncio.create_task(lane.run("heir", Input(books)))
-    await eventually(lambda: lane.status is LaneStatus.READY, 5)
+    await eventually(lambda: lane.status is LaneStatus.READY, 30)
     lane.stop()
     await asyncio.wait_for(running, 5)
     assert books.database.rows("lanes")[0]["published_batch_no"] == 1
