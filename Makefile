@@ -22,7 +22,7 @@ demo: $(VENV)/demo.stamp ## the whole exchange on this machine: a worker killed,
 	$(BIN)/parity demo $(ARGS)
 
 test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS="-k refund -x")
-	$(BIN)/python -m pytest -n 3 --dist loadfile $(ARGS)
+	$(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-dialect: $(VENV)/dev.stamp $(DIALECT)/dialect.stamp ## integration tests through a proxy that speaks DSQL's dialect (ARGS=...)
 	$(BIN)/python -m tests.dialect $(DIALECT)/bin/python $(ARGS)

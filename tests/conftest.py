@@ -1,12 +1,14 @@
 """Real servers for the tests: started when the first test asks, once a session."""
 
+import asyncio
 import os
 import signal
 import threading
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
-from typing import Protocol
+from pathlib import Path
+from typing import Final, Protocol
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
@@ -36,13 +38,31 @@ class GivenPostgres:
     url: str
 
 
+# Those that take longest, mostly waiting; the others follow as they are found.
+LONG_FILES: Final = (
+    "integration/test_conduct.py",
+    "chaos/test_brokers.py",
+    "chaos/test_chaos.py",
+    "integration/test_bench.py",
+    "integration/test_failures.py",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the long files, so that at the end no process waits for another one's."""
+    folder = Path(__file__).parent
+    rank = {folder / name: number for number, name in enumerate(LONG_FILES)}
+    items.sort(key=lambda item: rank.get(item.path, len(rank)))
+
+
 @pytest.fixture(scope="session")
 def postgres_server() -> Iterator[PostgresServer]:
     given = os.environ.get("PARITY_TEST_DATABASE_URL")
     if given:
         yield GivenPostgres(given)
         return
-    with EmbeddedPostgres.start() as server:
+    # No test cuts this server's power, and most wait for its disk more than for anything else.
+    with EmbeddedPostgres.start(settings={"fsync": "off"}) as server:
         yield server
 
 
@@ -52,18 +72,47 @@ def kafka_server() -> Iterator[EmbeddedKafka]:
         yield server
 
 
+@pytest.fixture(scope="session")
+def migrated_database(postgres_server: PostgresServer) -> Iterator[str]:
+    """The name of a database to be copied: to migrate one takes four times as long."""
+    name = f"migrated_{uuid.uuid4().hex}"
+
+    async def make() -> None:
+        await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
+        await migrate(_at(postgres_server, name), timeout_s=60)
+
+    asyncio.run(make())
+    yield name
+    asyncio.run(_drop(postgres_server, name))
+
+
 @pytest.fixture
-async def database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
-    """A new, empty database, dropped after the test whoever is still connected to it."""
+async def database_url(
+    postgres_server: PostgresServer, migrated_database: str
+) -> AsyncIterator[str]:
+    """A new, migrated database, dropped after the test whoever is still connected to it."""
+    name = f"test_{uuid.uuid4().hex}"
+    await execute(postgres_server.url, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_database}"')
+    async with dialect.contended(dialect.through(_at(postgres_server, name))) as url:
+        yield url
+    await _drop(postgres_server, name)
+
+
+@pytest.fixture
+async def empty_database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
+    """One without a table, for who looks at how they come, and never through the dialect."""
     name = f"test_{uuid.uuid4().hex}"
     await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
-    direct = urlunsplit(urlsplit(postgres_server.url)._replace(path=f"/{name}"))
-    if dialect.PROXY_URL:
-        # The proxy wants indexes built ASYNC, which is for `dsql://` alone.
-        await migrate(direct, timeout_s=10)
-    async with dialect.contended(dialect.through(direct)) as url:
-        yield url
-    await execute(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
+    yield _at(postgres_server, name)
+    await _drop(postgres_server, name)
+
+
+def _at(server: PostgresServer, name: str) -> str:
+    return urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
+
+
+async def _drop(server: PostgresServer, name: str) -> None:
+    await execute(server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
 async def execute(url: str, statement: str) -> None:

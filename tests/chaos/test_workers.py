@@ -89,7 +89,7 @@ async def test_a_worker_asked_to_stop_amid_its_batches_leaves_nothing_half_done(
     markets, worker = await _open(system), await _at_work(system, database_url=proxy.url)
     held = proxy.trap(Fault.HOLD)
     loading = asyncio.create_task(system.publish(*_crossing(markets, 2_000)))
-    await eventually(lambda: held.sprung, 30)
+    await eventually(lambda: held.sprung, 60)
 
     worker.send(signal.SIGTERM)
     held.release()
@@ -105,15 +105,16 @@ async def test_a_worker_asked_to_stop_amid_its_batches_leaves_nothing_half_done(
 async def test_a_second_sigterm_ends_a_worker_that_cannot_finish_its_batch(
     system: System, proxy: PgProxy
 ) -> None:
-    markets, worker = await _open(system), await _at_work(system, database_url=proxy.url)
+    markets = await _open(system)
+    worker = await _at_work(system, database_url=proxy.url, drain_s=600)
     held = proxy.trap(Fault.HOLD)
     await system.publish(*_crossing(markets, 200))
-    await eventually(lambda: held.sprung, 30)
+    await eventually(lambda: held.sprung, 60)
 
     worker.send(signal.SIGTERM)
-    await eventually(lambda: b"worker_stopping" in worker.log.read_bytes(), 10)
+    await eventually(lambda: b"worker_stopping" in worker.log.read_bytes(), 30)
     worker.send(signal.SIGTERM)
-    await asyncio.wait_for(worker.process.wait(), 3)
+    await worker.ended()
     held.release()
     await system.member(group_id=f"{system.prefix}heir")
     await system.check_invariants()
@@ -136,11 +137,11 @@ async def test_a_dead_workers_statement_that_arrives_late_is_its_batch_or_nothin
     await victim.ended()
     if first == "the statement":
         late.release()
-        await eventually(lambda: late.outcomes, 10)
+        await eventually(lambda: late.outcomes, 30)
     await system.member(group_id=f"{system.prefix}heir")
     await system.answered()
     late.release()
-    await eventually(lambda: late.outcomes, 10)
+    await eventually(lambda: late.outcomes, 30)
     await system.check_invariants()
 
     assert late.outcomes == [b"E" if first == "the heir" else b"C"]
@@ -176,7 +177,7 @@ async def test_a_take_over_that_arrives_after_the_next_one_is_refused(
     before = await _epochs(system)
 
     late.release()
-    await eventually(lambda: late.outcomes, 10)
+    await eventually(lambda: late.outcomes, 30)
     await system.publish(*_crossing(markets, 200))
     await system.check_invariants()
 
@@ -234,7 +235,7 @@ async def _busy(system: System) -> None:
         now: int = await system.database.fetchval("SELECT sum(batch_no) FROM lanes")
         return now > batches + 2
 
-    await eventually(more, 30)
+    await eventually(more, 60)
 
 
 async def _epochs(system: System) -> dict[int, int]:

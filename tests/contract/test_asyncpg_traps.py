@@ -42,8 +42,8 @@ from worker.wire.commands import decode_order, decode_transfer
 
 pytestmark = pytest.mark.integration
 
-WAIT_S = 10.0
-IMPATIENT_S = 0.3
+WAIT_S = 30.0
+IMPATIENT_S = 1.0
 MARKET = market_at(0, "m")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -96,10 +96,10 @@ class Line:
 
 
 @pytest.fixture
-async def line(database_url: str) -> AsyncIterator[Line]:
-    watcher = await asyncpg.connect(database_url)
+async def line(empty_database_url: str) -> AsyncIterator[Line]:
+    watcher = await asyncpg.connect(empty_database_url)
     await watcher.execute("CREATE TABLE batches (number bigint NOT NULL)")
-    async with PgProxy.before(database_url) as proxy:
+    async with PgProxy.before(empty_database_url) as proxy:
         yield Line(proxy, watcher)
     await watcher.close()
 
@@ -184,7 +184,7 @@ async def books(request: pytest.FixtureRequest, database_url: str) -> AsyncItera
 async def lane(books: Books) -> AsyncIterator[Lane]:
     statement = await prepared(books)
     async with PgProxy.before(books.url) as proxy:
-        store = PostgresStore(proxy.url, timeout_s=IMPATIENT_S * 3, in_steps=books.in_steps)
+        store = PostgresStore(proxy.url, timeout_s=IMPATIENT_S * 2, in_steps=books.in_steps)
         yield Lane(proxy, store, statement)
         await store.close()
 

@@ -106,7 +106,7 @@ class Apache:
         async def described() -> bool:
             return name in await broker.describe([name])
 
-        await eventually(described, within_s=5)
+        await eventually(described, within_s=30)
         return name
 
     async def forget_before(self, partition: TopicPartition, offset: int) -> None:
@@ -176,7 +176,7 @@ def out(partition: TopicPartition, value: str, timestamp_ms: int = 1_000) -> Out
 async def read(consumer: Consumer, partition: TopicPartition, count: int) -> list[Record]:
     """Return the next ``count`` records of a partition."""
     records: list[Record] = []
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(30):
         while len(records) < count:
             records += (await consumer.poll(0.1)).get(partition, ())
     return records
@@ -540,7 +540,7 @@ async def test_topics_that_exist_are_left_alone_and_named(
     old, new = await cluster.create("old", 2, log_append_time=False), topic_prefix + "new"
     broker = cluster.broker("g")
     assert await broker.create_topics({old: 5, new: 3}, replication_factor=1) == {old}
-    await eventually(lambda: broker.describe([new]), within_s=5)
+    await eventually(lambda: broker.describe([new]), within_s=30)
     assert await broker.describe([old, new]) == {
         old: TopicDescription(2, log_append_time=False),
         new: TopicDescription(3, log_append_time=True),
@@ -649,7 +649,7 @@ async def test_the_fake_fails_as_ordered(
     with pytest.raises(BrokerError):
         await producer.send([out(partition, "0"), out(partition, "1")])
     assert values(kafka.records(partition)) == at_once
-    await eventually(lambda: values(kafka.records(partition)) == later, within_s=1)
+    await eventually(lambda: values(kafka.records(partition)) == later, within_s=30)
     with pytest.raises(BrokerError):
         await producer.send([out(partition, "2")])
 
@@ -671,7 +671,7 @@ async def test_a_fake_member_cut_off_delivers_what_another_one_owns() -> None:
     assert values(await read(zombie, partition, 1)) == ["0"]
     assert told.history == [("assigned", [partition])]
     kafka.heal(zombie)
-    await eventually(lambda: ("revoked", [partition]) in told.history, within_s=1)
+    await eventually(lambda: ("revoked", [partition]) in told.history, within_s=30)
     await kafka.aclose()
 
 

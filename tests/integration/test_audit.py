@@ -178,9 +178,9 @@ async def test_the_proof_finds(url: str, finding: str, statements: str) -> None:
     assert not proof.consistent
 
 
-async def test_a_database_without_tables_is_told_to_be_migrated(database_url: str) -> None:
+async def test_a_database_without_tables_is_told_to_be_migrated(empty_database_url: str) -> None:
     with pytest.raises(ConfigError, match="parity migrate"):
-        await prove(books(database_url))
+        await prove(books(empty_database_url))
 
 
 async def test_a_database_that_is_not_there_is_a_store_error() -> None:

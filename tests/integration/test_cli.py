@@ -27,7 +27,7 @@ REPOSITORY = Path(__file__).parents[2]
 HIDDEN = "geheim"
 DEAD_PORT = 1
 DEADLINE_S = 60.0
-UNREACHABLE_WITHIN_S = 20.0
+UNREACHABLE_WITHIN_S = 45.0
 PROOF_FIELDS = {
     "backend",
     "trades",
@@ -92,10 +92,10 @@ class Shell:
 
 
 @pytest.fixture
-def shell(database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str) -> Shell:
+def shell(empty_database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str) -> Shell:
     return Shell(
         {
-            "DATABASE_URL": database_url,
+            "DATABASE_URL": empty_database_url,
             "BOOTSTRAP_SERVERS": kafka_server.bootstrap,
             "GROUP_ID": topic_prefix,
             "ORDERS_TOPIC": f"{topic_prefix}orders",

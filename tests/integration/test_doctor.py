@@ -23,7 +23,6 @@ from tests.support.system import System
 from tests.support.tls_terminator import CA_FILE, tls_terminator
 from worker import app, config
 from worker.adapters.answer import Verdict
-from worker.adapters.postgres.migrate import migrate
 from worker.adapters.postgres.probes import Bench, Driver
 from worker.adapters.postgres.scratch import PREFIX
 from worker.adapters.postgres.target import cluster
@@ -99,7 +98,6 @@ def _not_tried(findings: Mapping[str, Finding]) -> set[str]:
 
 @pytest.fixture
 async def url(database_url: str) -> str:
-    await migrate(database_url, timeout_s=TIMEOUT_S)
     return database_url
 
 
@@ -145,8 +143,8 @@ async def test_a_database_that_is_not_there_is_named_and_nothing_else_is_tried()
     assert _not_tried(found) == found.keys() - {"connection"}
 
 
-async def test_an_empty_database_is_to_be_migrated(database_url: str) -> None:
-    found = await _examined(database_url)
+async def test_an_empty_database_is_to_be_migrated(empty_database_url: str) -> None:
+    found = await _examined(empty_database_url)
     assert _missing(found) == {"migrations"}
     assert "run `parity migrate`" in found["migrations"].came_back
     assert _not_tried(found) == {"rights", "streams"}
@@ -339,7 +337,7 @@ async def test_a_topic_that_does_not_fit_is_named(
     async def known() -> bool:
         return bool(await broker.describe([name]))
 
-    await eventually(known, 10)
+    await eventually(known, 30)
     found = await _asked(exchange.settings.model_copy(update={topic: name}))
     assert _missing(found) == {f"topic {name}"}
     assert told in found[f"topic {name}"].came_back
@@ -389,7 +387,7 @@ async def test_rights_that_are_denied_are_named(database_url: str) -> None:
                 told = await denied()
                 return f"WRITE {settings.events_topic}, READ the consumer group" in told
 
-            await eventually(both, 20)
+            await eventually(both, 60)
             found = await _asked(settings)
             assert found[f"topic {settings.events_topic}"].came_back == "this client may not see it"
 

@@ -155,7 +155,7 @@ async def test_a_statement_that_arrives_late_changes_nothing_any_more(
     await system.publish(*doing.commands)
     await system.answered()
     trap.release()
-    await eventually(lambda: trap.outcomes, 10)
+    await eventually(lambda: trap.outcomes, 30)
     await system.check_invariants()
 
     assert trap.outcomes == [b"E"]
@@ -170,9 +170,9 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
     late, again = proxy.trap(Fault.LIMBO), proxy.trap(Fault.HOLD)
 
     await system.publish(*doing.commands)
-    await eventually(lambda: again.sprung, 10)
+    await eventually(lambda: again.sprung, 30)
     late.release()
-    await eventually(lambda: late.outcomes, 10)
+    await eventually(lambda: late.outcomes, 30)
     again.release()
     await system.check_invariants()
 
@@ -259,7 +259,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
             database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}{number}"
         )
         trap = proxy.trap(Fault.AFTER, skip=number, then=worker.kill)
-        await eventually(lambda trap=trap: trap.sprung, 30)  # type: ignore[misc]
+        await eventually(lambda trap=trap: trap.sprung, 60)  # type: ignore[misc]
         await worker.ended()
         unpublished += await _unpublished(system)
     await loading
@@ -273,7 +273,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
 async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
     survivor, victim = await system.member(), await system.process()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
-    await eventually(lambda: _lanes_ready(survivor) == 2, 30)
+    await eventually(lambda: _lanes_ready(survivor) == 2, 60)
     await system.publish(*_crossing(markets, 1_000))
     loading = asyncio.create_task(system.publish(*_crossing(markets, 1_000)))
 
@@ -354,7 +354,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     rival = await system.member(group_id=f"{system.prefix}rival")
-    await eventually(lambda: _lanes_ready(rival) == 4, 30)
+    await eventually(lambda: _lanes_ready(rival) == 4, 60)
 
     for _ in range(20):
         await system.publish(*_crossing(markets, 100))
@@ -389,9 +389,9 @@ async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy
     trap = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
 
     await system.publish(withdraw("hot", 7_000))
-    await eventually(lambda: trap.sprung, 10)
+    await eventually(lambda: trap.sprung, 30)
     await system.publish(*_churn(markets[:1], ["hot"], 12))
-    await eventually(lambda: _filled(system, 2), 10)
+    await eventually(lambda: _filled(system, 2), 30)
     trap.release()
     await system.check_invariants()
 
@@ -413,13 +413,13 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     second = proxy.trap(Fault.HOLD, when=lambda message: b'"gatherings":[' in message, skip=2)
 
     await system.publish(withdraw("hot", amount, "w"))
-    await eventually(lambda: first.sprung, 10)
+    await eventually(lambda: first.sprung, 30)
     await system.publish(*_churn(markets[:1], ["hot"], 10))
-    await eventually(lambda: _filled(system, 4), 10)
+    await eventually(lambda: _filled(system, 4), 30)
     first.release()
-    await eventually(lambda: second.sprung, 10)
+    await eventually(lambda: second.sprung, 30)
     await system.publish(*_churn(markets[:1], ["hot"], 8))
-    await eventually(lambda: _filled(system, 6), 10)
+    await eventually(lambda: _filled(system, 6), 30)
     second.release()
     await system.answered()
     (refused,) = await system.events("TRANSFER_REJECTED")
@@ -629,7 +629,7 @@ async def test_a_truncated_topic_halts_its_lane_and_no_other(
     member = await system.member()
     await system.publish(buy(other, "a", 1, 10, "goes-on"))
 
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 20)
+    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 60)
     await _expect_halted(system, member, "truncated", partition=0)
 
 
@@ -657,7 +657,7 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
     await admin.close()
 
     with pytest.raises(ConfigError, match="needs the 2 partitions"):
-        await eventually(lambda: _found(system, small), 10)
+        await eventually(lambda: _found(system, small), 30)
 
 
 # In few words.
@@ -775,9 +775,9 @@ async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
 
 async def _expect_halted(system: System, member: Member, reason: str, *, partition: int) -> None:
     where = TopicPartition(system.settings.orders_topic, partition)
-    await eventually(lambda: where in member.lanes, 30)
+    await eventually(lambda: where in member.lanes, 60)
     lane = member.lanes[where]
-    await eventually(lambda: lane.status is LaneStatus.HALTED, 20)
+    await eventually(lambda: lane.status is LaneStatus.HALTED, 60)
     assert reason in lane.reason
     assert member.metric("alarms_total", alarm="lane_halted")
     system.raise_failures()
@@ -805,7 +805,7 @@ async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
         (error,) = answer.to_object()["topic_errors"]
         return bool(error["error_code"] == 0)
 
-    await eventually(created, 10)
+    await eventually(created, 30)
     await admin.close()
 
 

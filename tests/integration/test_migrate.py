@@ -167,34 +167,34 @@ def test_a_checksum_is_of_the_file_as_it_is() -> None:
 # On PostgreSQL.
 
 
-async def test_migrations_run_in_order_and_once(database_url: str) -> None:
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == NAMES
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == []
-    assert await _notes(database_url) == _applied(EVERY)
+async def test_migrations_run_in_order_and_once(empty_database_url: str) -> None:
+    assert await migrate(empty_database_url, timeout_s=TIMEOUT_S) == NAMES
+    assert await migrate(empty_database_url, timeout_s=TIMEOUT_S) == []
+    assert await _notes(empty_database_url) == _applied(EVERY)
 
 
 @pytest.mark.parametrize("applied", [0, 1, 6, 7, 14, 15])
 async def test_migrations_go_on_after_those_that_were_applied(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, applied: int
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch, applied: int
 ) -> None:
     with monkeypatch.context() as earlier:
         earlier.setattr(module, "migrations", lambda: EVERY[:applied])
-        await migrate(database_url, timeout_s=TIMEOUT_S)
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == NAMES[applied:]
-    async with opened(database_url) as books:
+        await migrate(empty_database_url, timeout_s=TIMEOUT_S)
+    assert await migrate(empty_database_url, timeout_s=TIMEOUT_S) == NAMES[applied:]
+    async with opened(empty_database_url) as books:
         assert (await books.rows("SELECT stream FROM streams WHERE first_lane = 0")) == [(ORDERS,)]
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
 @pytest.mark.parametrize("dialect", [POSTGRESQL, DSQL], ids=["postgresql", "dsql_ddl"])
 async def test_a_line_that_breaks_at_any_statement_costs_nothing_but_another_run(
-    database_url: str, dialect: Dialect, after: bool
+    empty_database_url: str, dialect: Dialect, after: bool
 ) -> None:
     """Also between a DDL and the note of it. Each round breaks one statement later."""
     broken = 0
     while True:
         cluster = Cluster()
-        async with _session(database_url, cluster) as session:
+        async with _session(empty_database_url, cluster) as session:
             connection = session.connection
             answer: Run = session.run if dialect is DSQL else connection.fetch
             line = Line(connection, answer, breaks_at=broken, after=after)
@@ -203,75 +203,79 @@ async def test_a_line_that_breaks_at_any_statement_costs_nothing_but_another_run
                 break
             except OutcomeUnknown:
                 broken += 1
-        async with _session(database_url, cluster) as session:
+        async with _session(empty_database_url, cluster) as session:
             answer = session.run if dialect is DSQL else session.connection.fetch
             await _migrator(answer, dialect).run(SEVERAL)
-            assert await _notes(database_url) == _applied(SEVERAL)
-            assert await _unusable(database_url) == []
+            assert await _notes(empty_database_url) == _applied(SEVERAL)
+            assert await _unusable(empty_database_url) == []
             await session.connection.execute("DROP TABLE markets, pockets, migrations, sys.jobs")
     assert len(line.ran) == broken
     assert broken > 4 * len(SEVERAL), "every step of every file was cut off"
 
 
-async def test_a_migration_that_fails_stops_those_after_it(database_url: str) -> None:
+async def test_a_migration_that_fails_stops_those_after_it(empty_database_url: str) -> None:
     broken = [*EVERY[:5], replace(EVERY[5], sql="CREATE TABLE markets (oops"), *EVERY[6:]]
-    async with _connection(database_url) as connection:
+    async with _connection(empty_database_url) as connection:
         with pytest.raises(Poison):
             await _migrator(connection.fetch).run(broken)
-        assert (await _notes(database_url))[5:] == [(6, broken[5].checksum, "STARTED")]
+        assert (await _notes(empty_database_url))[5:] == [(6, broken[5].checksum, "STARTED")]
 
 
 async def test_a_file_that_changed_after_it_was_applied_is_refused(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await migrate(database_url, timeout_s=TIMEOUT_S)
+    await migrate(empty_database_url, timeout_s=TIMEOUT_S)
     changed = [replace(m, sql=m.sql + "-- 2") if m.number == 5 else m for m in EVERY]
     monkeypatch.setattr(module, "migrations", lambda: changed)
     for call in (migrate, foreseen):
         with pytest.raises(ParityError, match=r"0005_pockets\.sql was changed"):
-            await call(database_url, timeout_s=TIMEOUT_S)
+            await call(empty_database_url, timeout_s=TIMEOUT_S)
 
 
-async def test_a_table_that_no_migration_made_is_not_taken_for_ours(database_url: str) -> None:
-    async with _connection(database_url) as connection:
+async def test_a_table_that_no_migration_made_is_not_taken_for_ours(
+    empty_database_url: str,
+) -> None:
+    async with _connection(empty_database_url) as connection:
         await connection.execute("CREATE TABLE lanes (of_a_bowling_alley integer)")
         with pytest.raises(ParityError, match="'lanes' that no migration made"):
-            await migrate(database_url, timeout_s=TIMEOUT_S)
+            await migrate(empty_database_url, timeout_s=TIMEOUT_S)
         assert await connection.fetchval("SELECT count(*) FROM lanes") == 0
 
 
-async def test_an_index_that_was_lost_or_spoilt_is_made_again(database_url: str) -> None:
-    await migrate(database_url, timeout_s=TIMEOUT_S)
-    async with _connection(database_url) as connection:
+async def test_an_index_that_was_lost_or_spoilt_is_made_again(empty_database_url: str) -> None:
+    await migrate(empty_database_url, timeout_s=TIMEOUT_S)
+    async with _connection(empty_database_url) as connection:
         await connection.execute("DROP INDEX markets_unsettled")
         await connection.execute(
             "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'orders_open'::regclass"
         )
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == [
+    assert await migrate(empty_database_url, timeout_s=TIMEOUT_S) == [
         "0007_markets_unsettled.sql",
         "0010_orders_open.sql",
     ]
-    assert await _unusable(database_url) == []
+    assert await _unusable(empty_database_url) == []
 
 
-async def test_migrators_at_once_all_find_the_whole_schema(database_url: str) -> None:
-    done = await asyncio.gather(*[migrate(database_url, timeout_s=TIMEOUT_S) for _ in range(4)])
+async def test_migrators_at_once_all_find_the_whole_schema(empty_database_url: str) -> None:
+    done = await asyncio.gather(
+        *[migrate(empty_database_url, timeout_s=TIMEOUT_S) for _ in range(4)]
+    )
     assert {name for names in done for name in names} == set(NAMES)
-    assert await _notes(database_url) == _applied(EVERY)
-    assert await migrate(database_url, timeout_s=TIMEOUT_S) == []
+    assert await _notes(empty_database_url) == _applied(EVERY)
+    assert await migrate(empty_database_url, timeout_s=TIMEOUT_S) == []
 
 
-async def test_a_dry_run_tells_and_changes_nothing(database_url: str) -> None:
-    told = await foreseen(database_url, timeout_s=TIMEOUT_S)
+async def test_a_dry_run_tells_and_changes_nothing(empty_database_url: str) -> None:
+    told = await foreseen(empty_database_url, timeout_s=TIMEOUT_S)
     assert [(m.name, step) for m, step in told] == [(name, Step.NOTE) for name in NAMES]
-    async with _connection(database_url) as connection:
+    async with _connection(empty_database_url) as connection:
         assert (
             await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname='public'")
             == 0
         )
         await _migrator(connection.fetch).run(EVERY[:6])
         await connection.execute("UPDATE migrations SET state = 'STARTED' WHERE number = 6")
-    told = await foreseen(database_url, timeout_s=TIMEOUT_S)
+    told = await foreseen(empty_database_url, timeout_s=TIMEOUT_S)
     assert [(m.number, step) for m, step in told] == [
         (6, Step.MARK),
         *[(number, Step.NOTE) for number in range(7, len(EVERY) + 1)],
@@ -289,38 +293,40 @@ def test_every_file_has_a_title_that_says_what_it_makes() -> None:
 @pytest.mark.parametrize("qualified", [True, False])
 @pytest.mark.parametrize("forgets", [True, False])
 async def test_an_index_built_beside_us_is_awaited_until_it_can_be_used(
-    database_url: str, qualified: bool, forgets: bool
+    empty_database_url: str, qualified: bool, forgets: bool
 ) -> None:
     pauses = Pauses()
     async with _session(
-        database_url, Cluster(looks=40, qualified=qualified, forgets=forgets)
+        empty_database_url, Cluster(looks=40, qualified=qualified, forgets=forgets)
     ) as session:
         assert await _migrator(session.run, DSQL, pauses).run(EVERY) == NAMES
-    assert await _notes(database_url) == _applied(EVERY)
-    assert await _unusable(database_url) == []
+    assert await _notes(empty_database_url) == _applied(EVERY)
+    assert await _unusable(empty_database_url) == []
     assert pauses.seconds > 2 * 39 * module.BUILD_POLL_S
 
 
-async def test_a_build_that_failed_is_dropped_and_tried_again(database_url: str) -> None:
-    async with _session(database_url, cluster := Cluster(failures=2)) as session:
+async def test_a_build_that_failed_is_dropped_and_tried_again(empty_database_url: str) -> None:
+    async with _session(empty_database_url, cluster := Cluster(failures=2)) as session:
         await _migrator(session.run, DSQL).run(EVERY)
     assert cluster.jobs == 4
-    assert await _unusable(database_url) == []
+    assert await _unusable(empty_database_url) == []
 
 
-async def test_a_build_that_always_fails_is_given_up_with_its_reason(database_url: str) -> None:
-    async with _session(database_url, cluster := Cluster(failures=1_000)) as session:
+async def test_a_build_that_always_fails_is_given_up_with_its_reason(
+    empty_database_url: str,
+) -> None:
+    async with _session(empty_database_url, cluster := Cluster(failures=1_000)) as session:
         with pytest.raises(ParityError, match=r"0007_markets_unsettled.*key size too large"):
             await _migrator(session.run, DSQL).run(EVERY)
     assert 1 < cluster.jobs <= ATTEMPTS_MAX
-    assert (await _notes(database_url))[-1][2] == "STARTED"
+    assert (await _notes(empty_database_url))[-1][2] == "STARTED"
 
 
 async def test_waiting_for_an_index_is_bounded_and_goes_on_in_the_next_run(
-    database_url: str, monkeypatch: pytest.MonkeyPatch
+    empty_database_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(module, "BUILD_POLLS_MAX", 5)
-    async with _session(database_url, cluster := Cluster(looks=15)) as session:
+    async with _session(empty_database_url, cluster := Cluster(looks=15)) as session:
         migrator = _migrator(session.run, DSQL)
         with pytest.raises(ParityError, match="still being built"):
             await migrator.run(SEVERAL)
@@ -331,19 +337,21 @@ async def test_waiting_for_an_index_is_bounded_and_goes_on_in_the_next_run(
     assert cluster.jobs == 1, "it was not begun anew"
 
 
-async def test_a_schema_changed_by_another_session_is_looked_at_again(database_url: str) -> None:
+async def test_a_schema_changed_by_another_session_is_looked_at_again(
+    empty_database_url: str,
+) -> None:
     cluster = Cluster()
     async with AsyncExitStack() as stack:
         sessions = [
-            await stack.enter_async_context(_session(database_url, cluster)) for _ in range(3)
+            await stack.enter_async_context(_session(empty_database_url, cluster)) for _ in range(3)
         ]
         await asyncio.gather(*[_migrator(s.run, DSQL).run(EVERY) for s in sessions])
         assert all(session.refused for session in sessions)
-    assert await _notes(database_url) == _applied(EVERY)
-    assert await _unusable(database_url) == []
+    assert await _notes(empty_database_url) == _applied(EVERY)
+    assert await _unusable(empty_database_url) == []
 
 
-async def test_dsql_is_never_sent_an_index_without_async(database_url: str) -> None:
-    async with _session(database_url, Cluster()) as session:
+async def test_dsql_is_never_sent_an_index_without_async(empty_database_url: str) -> None:
+    async with _session(empty_database_url, Cluster()) as session:
         with pytest.raises(Poison):
             await _migrator(session.run, POSTGRESQL).run(EVERY)

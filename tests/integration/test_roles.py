@@ -69,14 +69,14 @@ def _as(url: str, role: str) -> str:
 
 
 @pytest.fixture
-async def url(database_url: str) -> AsyncIterator[str]:
+async def url(empty_database_url: str) -> AsyncIterator[str]:
     """A database that the migrator's role migrated, with the others' rights granted."""
-    await _run(database_url, "migrator.sql")
-    await migrate(_as(database_url, MIGRATOR), timeout_s=TIMEOUT_S)
+    await _run(empty_database_url, "migrator.sql")
+    await migrate(_as(empty_database_url, MIGRATOR), timeout_s=TIMEOUT_S)
     for _ in range(2):
-        await _run(_as(database_url, "postgres"), "roles.sql")
-    yield database_url
-    connection = await asyncpg.connect(database_url)
+        await _run(_as(empty_database_url, "postgres"), "roles.sql")
+    yield empty_database_url
+    connection = await asyncpg.connect(empty_database_url)
     for role in (WORKER, AUDITOR, MIGRATOR):
         await connection.execute(f"DROP OWNED BY {role} CASCADE")
     await connection.close()

@@ -114,7 +114,7 @@ async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
             await system.publish(deposit(f"account-{number}", 100))
             await system.answered()
             # Until a session has ended, and a new one has begun.
-            await eventually(lambda before=before: len(issuer.minted) > before, 20)  # type: ignore[misc]
+            await eventually(lambda before=before: len(issuer.minted) > before, 60)  # type: ignore[misc]
         await system.check_invariants()
         assert len(await system.events("DEPOSITED")) == ROUNDS
 

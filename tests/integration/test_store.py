@@ -48,7 +48,7 @@ from worker.ports import Statement
 pytestmark = pytest.mark.integration
 
 MARKET, FAR = market_at(0, "near"), market_at(1, "far")
-WAIT_S = 10.0
+WAIT_S = 30.0
 NOBODY = "postgresql://postgres@127.0.0.1:1/postgres"
 
 

@@ -8,9 +8,9 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final, Self
 
+from tests.support.listener import LOOPBACK, Listener
 from worker.embedded.kafka import Detour, EmbeddedKafka
 
-LOOPBACK: Final = "127.0.0.1"
 CHUNK_BYTES: Final = 65_536
 
 
@@ -19,8 +19,7 @@ class Gate:
 
     def __init__(self, detour: Detour) -> None:
         self._detour = detour
-        self._server: asyncio.Server | None = None
-        self._lines: set[asyncio.Task[None]] = set()
+        self._listener = Listener(self._serve)
         self._open = asyncio.Event()
 
     @property
@@ -30,27 +29,18 @@ class Gate:
     async def up(self) -> None:
         """Let everything through."""
         self._open.set()
-        if self._server is None:
-            self._server = await asyncio.start_server(self._accept, LOOPBACK, self._detour.port)
+        if not self._listener.is_up:
+            await self._listener.up(self._detour.port)
 
     async def down(self) -> None:
         """Break every line and refuse new ones."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
-        for line in self._lines:
-            line.cancel()
-        if self._lines:
-            await asyncio.wait(self._lines)
+        await self._listener.down()
 
     def silence(self) -> None:
         """Take lines and keep them, and let nothing through until ``up``."""
         self._open.clear()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = asyncio.current_task()
-        assert line is not None
-        self._lines.add(line)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             port = self._detour.broker_port
             far_reader, far_writer = await asyncio.open_connection(LOOPBACK, port)
@@ -64,9 +54,6 @@ class Gate:
                 far_writer.transport.abort()
         except (OSError, asyncio.CancelledError):
             pass
-        finally:
-            self._lines.discard(line)
-            writer.transport.abort()
 
     async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         while chunk := await reader.read(CHUNK_BYTES):

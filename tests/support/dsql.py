@@ -24,6 +24,7 @@ from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
+from tests.support.listener import Listener
 from tests.support.tls_terminator import CA_FILE, TLS
 
 REGION: Final = "us-east-1"
@@ -73,7 +74,6 @@ class DsqlEndpoint:
     """Take what comes, and answer nothing more."""
     cancels: int = 0
     protocols: set[str | None] = field(default_factory=set)
-    _links: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property
     def url(self) -> str:
@@ -94,29 +94,17 @@ class DsqlEndpoint:
         context.load_cert_chain(TLS / "right.pem")
         context.set_alpn_protocols(["postgresql"])
         endpoint = cls(database_url)
-        server = await asyncio.start_server(endpoint._accept, "127.0.0.1", 0, ssl=context)
-        endpoint.port = server.sockets[0].getsockname()[1]
+        listener = Listener(endpoint._serve, ssl=context)
+        endpoint.port = await listener.up()
         try:
             yield endpoint
         finally:
-            server.close()
-            for link in endpoint._links:
-                link.cancel()
-            if endpoint._links:
-                await asyncio.wait(endpoint._links)
+            await listener.down()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.protocols.add(writer.get_extra_info("ssl_object").selected_alpn_protocol())
-        try:
+        with contextlib.suppress(OSError, asyncio.IncompleteReadError, _RefusedError):
             await _Link(self, reader, writer).run()
-        except (OSError, asyncio.IncompleteReadError, _RefusedError, asyncio.CancelledError):
-            pass
-        finally:
-            self._links.discard(task)
-            writer.transport.abort()
 
 
 class _RefusedError(Exception):

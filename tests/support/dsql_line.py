@@ -19,6 +19,8 @@ from random import Random
 from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.listener import Listener
+
 _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
 _CANCEL_REQUEST: Final = 80877102
 _LENGTH: Final = struct.Struct("!I")
@@ -65,22 +67,17 @@ class DsqlLine:
         self.cut = 0
         """Connections ended for a message that was too long."""
         self._port = 0
-        self._links: set[asyncio.Task[None]] = set()
 
     @classmethod
     @asynccontextmanager
     async def before(cls, url: str, habits: Habits) -> AsyncIterator[Self]:
         line = cls(url, habits)
-        server = await asyncio.start_server(line._accept, "127.0.0.1", 0, limit=_READ_BYTES)
-        line._port = server.sockets[0].getsockname()[1]
+        listener = Listener(line._serve, limit=_READ_BYTES)
+        line._port = await listener.up()
         try:
             yield line
         finally:
-            server.close()
-            for link in line._links:
-                link.cancel()
-            if line._links:
-                await asyncio.wait(line._links)
+            await listener.down()
 
     @property
     def url(self) -> str:
@@ -97,10 +94,7 @@ class DsqlLine:
             return Refusal.SCHEMA_CHANGED
         return None
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = (self._parts.hostname or "127.0.0.1", self._parts.port or 5432)
         try:
             server = await asyncio.open_connection(*target, limit=_READ_BYTES)
@@ -110,9 +104,6 @@ class DsqlLine:
                 server[1].transport.abort()
         except (OSError, _EndedError, asyncio.CancelledError):
             pass
-        finally:
-            self._links.discard(task)
-            writer.transport.abort()
 
 
 class _EndedError(Exception):

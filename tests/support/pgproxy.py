@@ -15,6 +15,8 @@ from enum import StrEnum
 from typing import Final, Self
 from urllib.parse import urlsplit, urlunsplit
 
+from tests.support.listener import Listener
+
 BATCH: Final = b"INSERT INTO batches"
 TAKE_OVER: Final = b"SET epoch = epoch + 1"
 _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
@@ -68,9 +70,8 @@ class PgProxy:
         parts = urlsplit(url)
         self._parts = parts
         self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
-        self._server: asyncio.Server | None = None
+        self._listener = Listener(self._serve)
         self._port = 0
-        self._links: set[asyncio.Task[None]] = set()
         self._open: set[_Link] = set()
         self.traps: list[Trap] = []
         self.latency_s = 0.0
@@ -119,26 +120,16 @@ class PgProxy:
 
     async def up(self) -> None:
         """Listen, at the same port as before."""
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._port = await self._listener.up(self._port)
 
     async def down(self) -> None:
         """Break every line and refuse new ones."""
-        if self._server is not None:
-            self._server.close()
-        for link in self._links:
-            link.cancel()
-        if self._links:
-            await asyncio.wait(self._links)
-        self._server = None
+        await self._listener.down()
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._links.add(task)
+    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        link = _Link(self, reader, writer)
+        self._open.add(link)
         try:
-            link = _Link(self, reader, writer)
-            self._open.add(link)
             from_server, to_server = await asyncio.open_connection(*self._target)
             try:
                 await link.run(from_server, to_server)
@@ -147,9 +138,7 @@ class PgProxy:
         except (OSError, asyncio.IncompleteReadError, _BrokenError, asyncio.CancelledError):
             pass
         finally:
-            self._links.discard(task)
-            self._open -= {link for link in self._open if link.of(writer)}
-            writer.transport.abort()
+            self._open.discard(link)
 
 
 class _BrokenError(Exception):
@@ -171,9 +160,6 @@ class _Link:
         self._asked = True
         """Whether the server has something to answer; it begins with the greeting."""
         self._over = False
-
-    def of(self, writer: asyncio.StreamWriter) -> bool:
-        return self._to_client is writer
 
     def say_goodbye(self) -> None:
         fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"

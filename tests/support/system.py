@@ -142,7 +142,7 @@ class Process:
         self.process.send_signal(number)
 
     async def ended(self) -> None:
-        await asyncio.wait_for(self.process.wait(), 30)
+        await asyncio.wait_for(self.process.wait(), 60)
 
     async def stop(self) -> None:
         if self.process.returncode is None:
@@ -411,5 +411,5 @@ async def _create_topics(settings: config.Settings, partitions: int) -> None:
         found = await broker.describe(_topics(settings))
         return len(found) == len(_topics(settings))
 
-    await eventually(described, 10)
+    await eventually(described, 30)
     await broker.close()
