@@ -65,8 +65,8 @@ CAME_BACK: Final = (
             ),
             Edit(
                 COMMIT,
-                "                batch.adopt()\n                self._count",
-                "                self._count",
+                "                batch.adopt()\n                if not attempt",
+                "                if not attempt",
             ),
         ),
         seeds(20),
