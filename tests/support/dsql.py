@@ -134,10 +134,11 @@ class _Link:
         try:
             await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            # First, since it may be cancelled while it waits for both ways to end.
+            writer.transport.abort()
             for way in ways:
                 way.cancel()
             await asyncio.gather(*ways, return_exceptions=True)
-            writer.transport.abort()
 
     async def _startup(self) -> bytes:
         """Check settings and token; return the message for PostgreSQL."""

@@ -8,6 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.support.listener import Listener
+
 TLS = Path(__file__).parent / "tls"
 CA_FILE = TLS / "ca.pem"
 
@@ -20,18 +22,21 @@ async def tls_terminator(postgres_url: str, certificate: str | None) -> AsyncIte
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
             back_reader, back_writer = await asyncio.open_connection(address.hostname, address.port)
-            await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
+            try:
+                await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
+            finally:
+                back_writer.transport.abort()
 
     context = None
     if certificate is not None:
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(TLS / certificate)
         context.set_alpn_protocols(["postgresql"])
-    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=context)
+    listener = Listener(serve, ssl=context)
     try:
-        yield server.sockets[0].getsockname()[1]
+        yield await listener.up()
     finally:
-        server.close()
+        await listener.down()
 
 
 async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
