@@ -38,13 +38,17 @@ class GivenPostgres:
     url: str
 
 
-# Those that take longest, mostly waiting; the others follow as they are found.
+# Those that take longest; the others follow as they are found.
 LONG_FILES: Final = (
     "integration/test_conduct.py",
     "chaos/test_brokers.py",
     "chaos/test_chaos.py",
+    "simulation/test_simulation.py",
     "integration/test_bench.py",
     "integration/test_failures.py",
+    "integration/test_guards.py",
+    "integration/test_stand_ins.py",
+    "chaos/test_workers.py",
 )
 
 
