@@ -13,7 +13,7 @@ DIALECT := .venv-dialect
 REQUIREMENTS := deploy/requirements
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-dialect test-ways lint lint-aws bench cost emulate simulate mutants chaos venv lock clean
+.PHONY: help demo test test-dialect test-ways lint lint-aws bench cost emulate races simulate mutants chaos venv lock clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ cost: $(VENV)/dev.stamp ## what an order costs to write on DSQL, by AWS's formul
 
 emulate: $(VENV)/dev.stamp ## lanes on a database as far away as a DSQL cluster: an emulation (ARGS=...)
 	$(BIN)/python -m tests.bench.emulation $(ARGS)
+
+races: $(VENV)/dev.stamp ## what lost races cost each of sixteen lanes, in virtual time (ARGS=...)
+	$(BIN)/python -m tests.bench.races $(ARGS)
 
 simulate: $(VENV)/dev.stamp ## the worker's own code under seeded faults, in virtual time (SEEDS=300, or SEED=7)
 	$(BIN)/python -m tests.simulation $(if $(SEED),--seed $(SEED),--seeds $(SEEDS)) $(ARGS)

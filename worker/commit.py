@@ -1,7 +1,8 @@
 """From a step to its commit: the whole error policy (design §4, "What came back").
 
     one row                  committed: adopt
-    lost race                same statement again; after 3, refetch and replan; never give up
+    lost race                same statement again; after 3, refetch and replan; never give up;
+                             lost again: with half of it, and once a statement while that halves
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
     nobody knows             same statement on a new connection, never looking first
