@@ -24,6 +24,7 @@ from worker.errors import (
     Conflict,
     Fenced,
     LaneHalted,
+    NotAsOne,
     OutcomeUnknown,
     ParityError,
     Poison,
@@ -38,10 +39,11 @@ from worker.wire import journal
 from worker.wire import resume as resume_text
 
 SAME_STATEMENT_MAX: Final = 3
-WHOLE_RACES_MAX: Final = 1
-"""Lost races after which every further one halves the batch."""
 LOST_RACES_MAX: Final = 8
-"""Races that the smallest batch may lose before it goes without draws."""
+"""Lost races after which every further one halves the batch; as many may the smallest one lose
+before it goes without draws."""
+IN_STEPS_RACES_MAX: Final = 1
+"""The same of a batch in steps, which is exposed for a dozen round trips (``make races``)."""
 ANY_NUMBER: Final = Limits(0).commands
 GATHERING_RACES_MAX: Final = 9
 UNKNOWN_MAX: Final = 2
@@ -99,8 +101,10 @@ class Committer:
     metrics: LaneMetrics
     published_batch_no: Callable[[], int]
     lost_at: dict[AccountId, int] = field(default_factory=dict)
+    in_steps: bool = False
+    """Whether batches go in steps. Then lost races also halve the batches that follow."""
     commands_max: int = ANY_NUMBER
-    """Halved by lost races, doubled by every batch that lost none."""
+    """Halved by lost races in steps, doubled by every batch that lost none."""
 
     async def carry_out(
         self, step: Step, no_draws: frozenset[AccountId] = frozenset()
@@ -169,8 +173,8 @@ class Committer:
 
         When it did not, the batch is discarded and the attempt says how to plan the next one.
         """
-        # Once something lost as a whole, half of it is tried sooner than the same again.
-        tries_max = 1 if attempt.halves else SAME_STATEMENT_MAX
+        # In steps half of what has lost is tried sooner than the same again.
+        tries_max = 1 if self.in_steps and attempt.halves else SAME_STATEMENT_MAX
         conflicts = unknowns = tries = 0
         while True:
             began = self.system.clock()
@@ -180,6 +184,7 @@ class Committer:
                 self.metrics.came_back(type(error).__name__, self.system.clock() - began)
                 conflicts += isinstance(error, Conflict)
                 unknowns += isinstance(error, OutcomeUnknown)
+                self.in_steps |= isinstance(error, NotAsOne)
                 if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
                 if conflicts >= tries_max:
@@ -238,8 +243,7 @@ class Committer:
             pockets = read.accounts.get(account_id) or {}
             if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):
                 losers.add(account_id)
-        if attempt.lost_races > WHOLE_RACES_MAX or self.commands_max < ANY_NUMBER:
-            self._race_with_less(attempt, batch)
+        self._race_with_less(attempt, batch)
         patient = attempt.lost_at_smallest <= LOST_RACES_MAX
         if not patient:
             losers |= {account_id for account_id, purse in purses.items() if purse.drawn}
@@ -253,15 +257,18 @@ class Committer:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
         elif losers and self.state.home.kind is StreamKind.TRANSFERS:
             raise MustGather(frozenset(losers))
-        # Half a batch need not wait for what the whole one has lost.
-        await self._back_off(max(1, attempt.lost_at_smallest))
+        # In steps half a batch need not wait for what the whole one has lost.
+        races = attempt.lost_at_smallest if self.in_steps else attempt.lost_races
+        await self._back_off(max(1, races))
 
     def _race_with_less(self, attempt: Attempt, batch: Batch) -> None:
-        """Halve this batch and those that follow, or note that nothing is left to halve."""
-        if self._halve(attempt, batch):
+        """Halve the batch once it has lost enough; in steps those that follow, too."""
+        attempt.lost_at_smallest += not attempt.halves
+        whole_max = IN_STEPS_RACES_MAX if self.in_steps else LOST_RACES_MAX
+        if attempt.lost_races <= whole_max and self.commands_max == ANY_NUMBER:
+            return
+        if self._halve(attempt, batch) and self.in_steps:
             self.commands_max = max(1, attempt.limits.commands)
-        else:
-            attempt.lost_at_smallest += 1
 
     def _halve(self, attempt: Attempt, batch: Batch) -> bool:
         """Plan half as much from here on; return False if there is nothing left to halve."""

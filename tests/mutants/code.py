@@ -143,7 +143,7 @@ RACES: Final = (
     mutant(
         "a conflict is planned again at once",
         COMMIT,
-        "tries_max = 1 if attempt.halves else SAME_STATEMENT_MAX",
+        "tries_max = 1 if self.in_steps and attempt.halves else SAME_STATEMENT_MAX",
         "tries_max = 1",
         tests(f"{COMMITTER}::test_a_conflict_runs_the_same_statement_again_and_then_plans_anew"),
     ),
@@ -196,7 +196,7 @@ RACES: Final = (
         "patient = True",
         tests(
             f"{COMMITTER}"
-            "::test_a_race_lost_again_halves_the_batch_and_the_smallest_draws_nothing_in_the_end"
+            "::test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_end"
         ),
     ),
     mutant(

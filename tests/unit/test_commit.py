@@ -28,10 +28,10 @@ from tests.support.books import (
 from tests.support.fake_store import FakeBooks, FakeDatabase, FakeStore, Transaction
 from worker.commit import (
     EXACT_DRAW_BATCHES,
+    IN_STEPS_RACES_MAX,
     LOST_RACES_MAX,
     SAME_STATEMENT_MAX,
     UNKNOWN_MAX,
-    WHOLE_RACES_MAX,
     Committer,
     MustGather,
     Reload,
@@ -352,11 +352,13 @@ async def test_a_loser_draws_exactly_for_64_batches(bench: Bench) -> None:
     assert drawn(batch) == {ids.account_key(ANN): (2_400 - 2 * EXACT) // 4}
 
 
+@pytest.mark.parametrize("in_steps", [False, True])
 @pytest.mark.shows("F19")
-async def test_a_race_lost_again_halves_the_batch_and_the_smallest_draws_nothing_in_the_end(
-    bench: Bench,
+async def test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_end(
+    bench: Bench, in_steps: bool
 ) -> None:
     """Somebody is always faster, and has put everything back before anybody looks."""
+    bench.committer.in_steps = in_steps
 
     def refusing(statement: Statement) -> StoreError | None:
         missed = Refused("pockets", constraint="batches_pockets_missed")
@@ -365,13 +367,15 @@ async def test_a_race_lost_again_halves_the_batch_and_the_smallest_draws_nothing
     bench.line.refusing = refusing
     batch = await bench.carry_out(buy(MARKET, ANN, 1, 50), buy(MARKET, ANN, 2, 50))
     assert batch.answered == 1
-    whole, smallest, without_draws = WHOLE_RACES_MAX + 1, LOST_RACES_MAX + 1, 1
+    whole = 1 + (IN_STEPS_RACES_MAX if in_steps else LOST_RACES_MAX)
+    smallest, without_draws = LOST_RACES_MAX + 1, 1
     assert len(bench.line.sent) == whole + smallest + without_draws
     assert "FUNDS_IN_USE" in str(batch.draft.entries)
 
 
 @pytest.mark.shows("F19")
 async def test_a_lane_that_lost_races_takes_less_until_it_has_won_again(bench: Bench) -> None:
+    bench.committer.in_steps = True
     cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
     bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
     answered = [(await bench.carry_out(*cancels)).answered for _ in range(4)]
@@ -382,6 +386,7 @@ async def test_a_lane_that_lost_races_takes_less_until_it_has_won_again(bench: B
 async def test_a_lane_that_still_takes_less_halves_with_the_first_race_it_loses(
     bench: Bench,
 ) -> None:
+    bench.committer.in_steps = True
     cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
     bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
     await bench.carry_out(*cancels)
