@@ -26,15 +26,15 @@ DEADLINE_S = 10.0
 
 
 async def test_a_test_gets_an_empty_database_of_its_own(
-    postgres_server: PostgresServer, database_url: str
+    postgres_server: PostgresServer, empty_database_url: str
 ) -> None:
-    connection = await asyncpg.connect(database_url)
+    connection = await asyncpg.connect(empty_database_url)
 
     tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
 
     await connection.close()
     assert tables == 0
-    assert database_url != postgres_server.url
+    assert empty_database_url != postgres_server.url
 
 
 async def test_what_postgresql_committed_survives_a_kill() -> None:

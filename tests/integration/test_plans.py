@@ -222,9 +222,7 @@ class Exchange:
 
 
 @asynccontextmanager
-async def _exchange(
-    url: str, monkeypatch: pytest.MonkeyPatch, settings: dict[str, str]
-) -> AsyncIterator[Exchange]:
+async def _exchange(url: str, settings: dict[str, str]) -> AsyncIterator[Exchange]:
     plans = Plans()
 
     async def explained(
@@ -234,8 +232,7 @@ async def _exchange(
         connection.add_log_listener(plans.hear)
         return connection
 
-    monkeypatch.setattr(store, "connect", explained)
-    async with opened(url) as books:
+    async with opened(url, connect=explained) as books:
         for table in LARGE:
             # Else a plan made for empty tables might be made again before it is looked at.
             await books.connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
@@ -247,11 +244,11 @@ async def _exchange(
 
 @pytest.mark.parametrize("seqscan", ["off", "on"])
 async def test_large_tables_are_reached_by_key_whenever_a_statement_was_prepared(
-    database_url: str, monkeypatch: pytest.MonkeyPatch, seqscan: str
+    database_url: str, seqscan: str
 ) -> None:
     """Sequential scans may even be allowed: the settings for joins are what keeps them away."""
     settings = LANE_SETTINGS | {"enable_seqscan": seqscan}
-    async with _exchange(database_url, monkeypatch, settings) as exchange:
+    async with _exchange(database_url, settings) as exchange:
         await exchange.work()
         await exchange.books.connection.execute(FILL)
         await _reaches_by_key(exchange, "prepared on empty tables")

@@ -9,7 +9,6 @@ from aiokafka.errors import KafkaConnectionError
 
 from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
 from tests.support.books import buy, deposit, open_market, sell
-from tests.support.eventually import eventually
 from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
 from tests.support.system import SESSION_S, Member, System
 from tests.support.tls_terminator import CA_FILE
@@ -21,8 +20,6 @@ from worker.errors import BrokerError, ConfigError
 
 pytestmark = pytest.mark.integration
 
-SESSION_LIFE_S = 2.0
-ROUNDS = 6
 BEARER = "auth=Bearer"
 """Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
 IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
@@ -100,23 +97,6 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
 
     assert len(issuer.minted) == 1
     assert BEARER not in talkative.text
-
-
-@pytest.mark.shows("F28", "F32")
-async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
-    kafka: SecureKafka, database_url: str, topic_prefix: str
-) -> None:
-    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False)
-    async with System.start(database_url, kafka.plain, topic_prefix) as system:
-        await _join(system, kafka, issuer.security())
-        for number in range(ROUNDS):
-            before = len(issuer.minted)
-            await system.publish(deposit(f"account-{number}", 100))
-            await system.answered()
-            # Until a session has ended, and a new one has begun.
-            await eventually(lambda before=before: len(issuer.minted) > before, 60)  # type: ignore[misc]
-        await system.check_invariants()
-        assert len(await system.events("DEPOSITED")) == ROUNDS
 
 
 @pytest.mark.shows("F29")

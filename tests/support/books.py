@@ -15,6 +15,7 @@ import asyncpg
 
 from tests.support import dialect
 from worker.adapters.postgres import statements
+from worker.adapters.postgres.connect import Connect, connect
 from worker.adapters.postgres.migrate import migrate
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain import ids
@@ -347,11 +348,14 @@ class Books:
     url: str
     connection: "asyncpg.Connection[asyncpg.Record]"
     in_steps: bool = False
+    connect: Connect = connect
     stores: list[PostgresStore] = field(default_factory=list)
 
     def store(self) -> PostgresStore:
         """Return a new store, closed with the books."""
-        store = PostgresStore(self.url, timeout_s=TIMEOUT_S, in_steps=self.in_steps)
+        store = PostgresStore(
+            self.url, timeout_s=TIMEOUT_S, in_steps=self.in_steps, connect=self.connect
+        )
         self.stores.append(store)
         return store
 
@@ -396,11 +400,13 @@ def transfers_home() -> Home:
 
 
 @asynccontextmanager
-async def opened(url: str, *, in_steps: bool = False) -> AsyncIterator[Books]:
+async def opened(
+    url: str, *, in_steps: bool = False, connect: Connect = connect
+) -> AsyncIterator[Books]:
     """Migrate an empty database, register its streams, and close everything in the end."""
     await migrate(url, timeout_s=TIMEOUT_S)
     connection = await asyncpg.connect(dialect.direct(url))
-    books = Books(url, connection, in_steps)
+    books = Books(url, connection, in_steps, connect)
     try:
         for stream, kind, lanes in (
             (ORDERS, StreamKind.ORDERS, ORDER_LANES),
