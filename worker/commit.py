@@ -82,7 +82,7 @@ class Attempt:
     facts: Facts
     lost_races: int = 0
     lost_at_smallest: int = 0
-    """Of these, since there was nothing left to halve."""
+    """Of these, by a batch that could not be halved."""
     halves: bool = False
     """Whether what lost last was more than one command, or one fill."""
     refused: tuple[object, ...] | None = None

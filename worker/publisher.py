@@ -1,8 +1,8 @@
 """A lane's events, from journal to topic: in order, at least once, byte for byte.
 
 One idempotent producer, one send in flight. On any error the producer is thrown away, because
-what it numbered is lost, and publishing goes on after the last acknowledged batch. So the first
-occurrence of every ``seq`` is in order and without gaps, and a repeat is identical.
+what it numbered is lost, and publishing goes on with what the topic lacks. So the first occurrence
+of every ``seq`` is in order and without gaps, and a repeat is identical.
 """
 
 import asyncio

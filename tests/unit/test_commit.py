@@ -42,7 +42,7 @@ from worker.domain.events import Event
 from worker.domain.plan import Answer, Batch
 from worker.domain.state import Home, LaneState, MarketStatus
 from worker.domain.units import WALLET, AccountId, Lane, Offset
-from worker.errors import Conflict, Fenced, OutcomeUnknown, Poison, Refused, StoreError
+from worker.errors import Conflict, Fenced, NotAsOne, OutcomeUnknown, Poison, Refused, StoreError
 from worker.ports import Standing, Statement, System
 from worker.telemetry import LaneMetrics, Metrics
 
@@ -380,6 +380,16 @@ async def test_a_lane_that_lost_races_takes_less_until_it_has_won_again(bench: B
     bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
     answered = [(await bench.carry_out(*cancels)).answered for _ in range(4)]
     assert answered == [8, 8, 16, 16]
+
+
+async def test_a_target_that_refuses_the_batch_as_one_is_raced_with_less_from_then_on(
+    bench: Bench,
+) -> None:
+    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
+    bench.line.troubles.append(failing(NotAsOne("0A000")))
+    assert (await bench.carry_out(*cancels)).answered == 16
+    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
+    assert (await bench.carry_out(*cancels)).answered == 8
 
 
 @pytest.mark.shows("F19")
