@@ -126,7 +126,7 @@ class Lane:
                 f"event {seen_seq} is published and the database ends at {row.last_seq}:"
                 " it was restored from an older time"
             )
-        self.state = await self._load(row)
+        self.state = await load(self._store, self._stream, self._partition, row)
         committer = self._make_committer(self.state, row.epoch)
         self._publisher.published_batch_no = row.published_batch_no
         first = await self._first_unpublished(row, published_seq)
@@ -359,31 +359,6 @@ class Lane:
 
     # How it begins and ends.
 
-    async def _load(self, row: LaneRow) -> LaneState:
-        stream = self._stream
-        share = Money(CASH_MAX // stream.partitions)
-        home = Home(row.lane, stream.stream, self._partition, stream.partitions, stream.kind, share)
-        sweep, settlements = resume_text.decode(row.resume)
-        state = LaneState(
-            home,
-            batch_no=row.batch_no,
-            next_offset=Offset(row.next_offset),
-            last_seq=row.last_seq,
-            lane_time_ms=row.lane_time_ms,
-            last_record_sha=row.last_record_sha,
-            cash_in_net=row.cash_in_net,
-            sweep=sweep,
-            settlements=settlements,
-        )
-        for market in await self._store.markets(row.lane):
-            state.markets[market.market_id] = market
-        for market_id, order in await self._store.open_orders(row.lane):
-            if sweep is None or order.key != sweep.order.key:
-                state.book(market_id).add(order)
-        for book in state.books.values():
-            book.keep()
-        return state
-
     async def _let_go(self, publishing: "asyncio.Task[None]") -> None:
         """End publishing, after what is committed has gone out if there is time for that."""
         drained = asyncio.create_task(self._publisher.drained(), name=f"drain-{self._partition}")
@@ -395,6 +370,32 @@ class Lane:
             publishing.cancel()
             await asyncio.wait({drained, publishing})
             await self._store.close()
+
+
+async def load(store: Store, stream: StreamRow, partition: int, row: LaneRow) -> LaneState:
+    """Return what the owner of a lane holds for it, as its row and the tables have it."""
+    share = Money(CASH_MAX // stream.partitions)
+    home = Home(row.lane, stream.stream, partition, stream.partitions, stream.kind, share)
+    sweep, settlements = resume_text.decode(row.resume)
+    state = LaneState(
+        home,
+        batch_no=row.batch_no,
+        next_offset=Offset(row.next_offset),
+        last_seq=row.last_seq,
+        lane_time_ms=row.lane_time_ms,
+        last_record_sha=row.last_record_sha,
+        cash_in_net=row.cash_in_net,
+        sweep=sweep,
+        settlements=settlements,
+    )
+    for market in await store.markets(row.lane):
+        state.markets[market.market_id] = market
+    for market_id, order in await store.open_orders(row.lane):
+        if sweep is None or order.key != sweep.order.key:
+            state.book(market_id).add(order)
+    for book in state.books.values():
+        book.keep()
+    return state
 
 
 def _withdrawn(command: Command, account_id: AccountId) -> int:

@@ -28,9 +28,8 @@ from worker.domain.commands import (
 )
 from worker.domain.plan import Answer as Answering
 from worker.domain.plan import Batch, PayPage, Step, plan
-from worker.domain.state import Facts, Home, LaneState, Limits, StreamKind
+from worker.domain.state import Facts, LaneState, Limits, StreamKind
 from worker.domain.units import (
-    CASH_MAX,
     AccountId,
     MarketId,
     Money,
@@ -41,6 +40,7 @@ from worker.domain.units import (
     TransferId,
 )
 from worker.errors import Conflict, ParityError, Refused
+from worker.lane import load
 from worker.ports import Monotonic, Seal, Statement, Store, StreamRow
 from worker.wire import facts as facts_text
 from worker.wire import journal, resume
@@ -189,25 +189,7 @@ class Rehearsal:
     async def _lane(self, kind: StreamKind) -> LaneOnTrial:
         stream = self._streams[kind]
         row = await again(lambda: self._store.take_over(stream.stream, 0, OWNER))
-        home = Home(row.lane, stream.stream, 0, stream.partitions, kind, CASH_MAX)
-        sweep, settlements = resume.decode(row.resume)
-        state = LaneState(
-            home,
-            batch_no=row.batch_no,
-            next_offset=Offset(row.next_offset),
-            last_seq=row.last_seq,
-            lane_time_ms=row.lane_time_ms,
-            last_record_sha=row.last_record_sha,
-            cash_in_net=row.cash_in_net,
-            sweep=sweep,
-            settlements=settlements,
-        )
-        markets = await again(lambda: self._store.markets(row.lane))
-        state.markets = {market.market_id: market for market in markets}
-        for market_id, order in await again(lambda: self._store.open_orders(row.lane)):
-            state.book(market_id).add(order)
-        for book in state.books.values():
-            book.keep()
+        state = await again(lambda: load(self._store, stream, 0, row))
         return LaneOnTrial(self._store, state, row.epoch)
 
 
