@@ -5,6 +5,7 @@
                              lost again: with half of it, and once a statement while that halves
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
+    refused whatever it says give the lane up: an operator's mistake costs no command its answer
     nobody knows             same statement on a new connection, never looking first
     a bug in the rules       halt the market, answer INTERNAL_REJECT, go on
 
@@ -31,6 +32,7 @@ from worker.errors import (
     Refused,
     StoreError,
     Unavailable,
+    Unfit,
 )
 from worker.ports import JournalRow, Seal, Statement, Store, System
 from worker.telemetry import LaneMetrics
@@ -111,7 +113,8 @@ class Committer:
     ) -> tuple[Batch, JournalRow]:
         """Plan a step and commit it, however long it takes; return what was committed.
 
-        Raises Fenced, Reload, LaneHalted; MustGather and GatheringLost leave the state as it was.
+        Raises Fenced, Reload, Unfit, LaneHalted; MustGather and GatheringLost leave the state as
+        it was.
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
         attempt = Attempt(step, Limits(self.rows, commands=self.commands_max), facts)
@@ -185,7 +188,7 @@ class Committer:
                 conflicts += isinstance(error, Conflict)
                 unknowns += isinstance(error, OutcomeUnknown)
                 self.in_steps |= isinstance(error, NotAsOne)
-                if isinstance(error, Refused):
+                if isinstance(error, Refused | Unfit):
                     return await self._judge(attempt, batch, statement, error)
                 if conflicts >= tries_max:
                     await self._lose_race(attempt, batch)
@@ -205,9 +208,12 @@ class Committer:
             await self._back_off(tries)
 
     async def _judge(
-        self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused
+        self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused | Unfit
     ) -> bool:
         """A constraint said no, which says little by itself: the lane's row decides."""
+        if isinstance(error, Unfit):
+            self.metrics.alarm("target_unfit", error=str(error))
+            raise error
         home = self.state.home
         standing = await self._until_answered(
             lambda: self.store.standing(home.lane, batch.batch_no)

@@ -92,9 +92,10 @@ class Lane:
     # The path of a batch.
 
     async def run(self, owner: str, source: Source) -> None:
-        """Own the lane until stopped. Raises Fenced, Reload, EventsLost, LaneHalted, BrokerError.
+        """Own the lane until stopped.
 
-        Whoever calls takes over again after all but LaneHalted.
+        Raises LaneHalted; Fenced, Reload, EventsLost, StoreError, BrokerError, after which whoever
+        calls takes over again.
         """
         publishing = asyncio.create_task(self._publisher.run(), name=f"publish-{self._partition}")
         publishing.add_done_callback(lambda _: self._wake.set())

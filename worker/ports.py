@@ -230,8 +230,9 @@ class StreamRow:
 class Store(Protocol):
     """The database as one lane sees it: one connection, made when needed, one call at a time.
 
-    Every method raises Unavailable when no connection could be made, Conflict, Refused, Poison or
-    OutcomeUnknown; after the last the connection is gone and the next call makes a new one.
+    Every method raises Unavailable when no connection could be made, Conflict, Refused, Poison,
+    Unfit, or OutcomeUnknown; after the last the connection is gone and the next call makes a new
+    one.
     """
 
     async def take_over(self, stream: str, partition: int, owner: str) -> LaneRow:

@@ -29,7 +29,7 @@ from worker.adapters.postgres.migrate import (
     migrations,
     next_step,
 )
-from worker.errors import OutcomeUnknown, ParityError, Poison
+from worker.errors import OutcomeUnknown, ParityError, Unfit
 from worker.ports import System
 
 pytestmark = pytest.mark.integration
@@ -216,7 +216,7 @@ async def test_a_line_that_breaks_at_any_statement_costs_nothing_but_another_run
 async def test_a_migration_that_fails_stops_those_after_it(empty_database_url: str) -> None:
     broken = [*EVERY[:5], replace(EVERY[5], sql="CREATE TABLE markets (oops"), *EVERY[6:]]
     async with _connection(empty_database_url) as connection:
-        with pytest.raises(Poison):
+        with pytest.raises(Unfit):
             await _migrator(connection.fetch).run(broken)
         assert (await _notes(empty_database_url))[5:] == [(6, broken[5].checksum, "STARTED")]
 
@@ -353,5 +353,5 @@ async def test_a_schema_changed_by_another_session_is_looked_at_again(
 
 async def test_dsql_is_never_sent_an_index_without_async(empty_database_url: str) -> None:
     async with _session(empty_database_url, Cluster()) as session:
-        with pytest.raises(Poison):
+        with pytest.raises(Unfit):
             await _migrator(session.run, POSTGRESQL).run(EVERY)

@@ -31,7 +31,7 @@ from worker.adapters.system import system
 from worker.audit import full_audit
 from worker.audit.proof import prove
 from worker.domain.state import StreamKind
-from worker.errors import Poison, Refused
+from worker.errors import Refused, Unfit
 
 pytestmark = pytest.mark.integration
 
@@ -206,7 +206,7 @@ async def test_the_worker_cannot_migrate_and_the_auditor_can_foresee(url: str) -
     await connection.close()
     told = await foreseen(_as(url, AUDITOR), timeout_s=TIMEOUT_S)
     assert [migration.makes for migration, _ in told] == ["orders_open"]
-    with pytest.raises(Poison):
+    with pytest.raises(Unfit):
         await migrate(_as(url, WORKER), timeout_s=TIMEOUT_S)
     assert await migrate(_as(url, MIGRATOR), timeout_s=TIMEOUT_S) == ["0010_orders_open.sql"]
 

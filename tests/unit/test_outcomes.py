@@ -13,6 +13,7 @@ from worker.errors import (
     SchemaChanged,
     StoreError,
     Unavailable,
+    Unfit,
 )
 
 
@@ -36,7 +37,11 @@ def failure(sqlstate: str, text: str = "") -> asyncpg.PostgresError:
         ("22003", "out of range", Poison),
         ("54000", "transaction row limit exceeded", Poison),
         ("54000", "transaction size limit 10mb exceeded", Poison),
-        ("0A000", "unsupported statement", Poison),
+        # Nothing that a command says makes these.
+        ("0A000", "unsupported statement", Unfit),
+        ("42501", "permission denied for table trades", Unfit),
+        ("42P01", 'relation "trades" does not exist', Unfit),
+        ("26000", "prepared statement does not exist", Unfit),
         # Nothing that follows says whether anything was written.
         ("XX000", "server unavailable", OutcomeUnknown),
         ("57P01", "terminating connection", OutcomeUnknown),

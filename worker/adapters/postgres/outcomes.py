@@ -5,6 +5,7 @@ Not in DETAIL, which quotes rows, and so what a client wrote into them.
 Anything not known to mean "nothing was written" means that nobody knows.
 """
 
+from collections.abc import Mapping
 from typing import Final
 
 import asyncpg
@@ -17,6 +18,7 @@ from worker.errors import (
     SchemaChanged,
     StoreError,
     Unavailable,
+    Unfit,
 )
 
 DRIVER_ERRORS: Final = (
@@ -30,7 +32,14 @@ DRIVER_ERRORS: Final = (
 """Everything by which asyncpg says that a call failed."""
 _LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
 # 25: a standby, or a session left in a state of its own. 40: what is no lost race says "unknown".
-_UNKNOWN_CLASSES: Final = frozenset({"08", "25", "40", "53", "57", "58", "XX"})
+_UNKNOWN_CLASSES: Final = ("", "08", "25", "40", "53", "57", "58", "XX")
+# What a statement meets whatever its parameters say: no such feature, prepared statement (a
+# pooler's doing), login, database, schema, table or right.
+_UNFIT_CLASSES: Final = ("0A", "26", "28", "3D", "3F", "42")
+_MEANINGS: Final[Mapping[str, type[StoreError]]] = {
+    **dict.fromkeys(_UNKNOWN_CLASSES, OutcomeUnknown),
+    **dict.fromkeys(_UNFIT_CLASSES, Unfit),
+}
 
 
 def of_statement(error: Exception) -> StoreError:
@@ -47,9 +56,7 @@ def of_statement(error: Exception) -> StoreError:
     if sqlstate.startswith("23"):
         constraint = str(getattr(error, "constraint_name", None) or "")
         return Refused(message, sqlstate=sqlstate, constraint=constraint)
-    if not sqlstate or sqlstate[:2] in _UNKNOWN_CLASSES:
-        return OutcomeUnknown(message, sqlstate=sqlstate)
-    return Poison(message, sqlstate=sqlstate)
+    return _MEANINGS.get(sqlstate[:2], Poison)(message, sqlstate=sqlstate)
 
 
 def of_connect(error: Exception) -> StoreError:

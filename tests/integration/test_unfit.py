@@ -1,0 +1,37 @@
+"""A database that lacks what a worker needs: an operator's mistake, and no command's fault."""
+
+import pytest
+
+from tests.support.books import buy, deposit, open_market, sell
+from tests.support.eventually import eventually
+from tests.support.system import System
+from worker.embedded import EmbeddedKafka
+
+pytestmark = pytest.mark.integration
+
+RICH = 10**6
+
+
+@pytest.mark.parametrize("commit_mode", ["statement", "steps"])
+async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answer(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str, commit_mode: str
+) -> None:
+    bootstrap = kafka_server.bootstrap
+    async with System.start(
+        database_url, bootstrap, topic_prefix, commit_mode=commit_mode
+    ) as system:
+        member = await system.member()
+        market = system.market(0)
+        await system.publish(deposit("a", RICH), deposit("b", RICH), open_market(market))
+        await system.answered()
+        await system.publish(*(sell(market, "a", 1, 40) for _ in range(20)))
+        await system.answered()
+
+        await system.database.execute("ALTER TABLE trades RENAME TO mislaid")
+        await system.publish(*(buy(market, "b", 1, 50) for _ in range(20)))
+        await eventually(lambda: member.metric("alarms_total", alarm="target_unfit") > 1, 30)
+        await system.database.execute("ALTER TABLE mislaid RENAME TO trades")
+        await system.check_invariants()
+
+        assert await system.events("ORDER_REJECTED") == []
+        assert len(await system.events("ORDER_FILLED")) == 20
