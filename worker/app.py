@@ -237,8 +237,8 @@ def _check_partitions(
     if topics[stream.topic].partitions < stream.partitions:
         raise ConfigError(
             f"topic {stream.topic} has {topics[stream.topic].partitions} partitions, its stream"
-            f" {stream.stream} was registered with {stream.partitions}: it was recreated; raise"
-            " PARITY_INCARNATION to begin a new stream"
+            f" {stream.stream} was registered with {stream.partitions}: it was recreated. RUNBOOK,"
+            " 'The input topic is not what it was', brings it back; PARITY_INCARNATION abandons it"
         )
     if topics[output].partitions < stream.partitions:
         raise ConfigError(

@@ -71,7 +71,10 @@ class Settings(BaseSettings):
         description="`steps`: for a target that refuses data-modifying CTEs",
     )
     incarnation: int = Field(
-        default=1, ge=1, le=1_000_000, description="raise it when an input topic was recreated"
+        default=1,
+        ge=1,
+        le=1_000_000,
+        description="raised to abandon both input streams and begin anew (RUNBOOK)",
     )
     batch_rows: int = Field(
         default=2_500,

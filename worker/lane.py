@@ -284,7 +284,8 @@ class Lane:
             if record_sha(record.key, record.value, record.headers) != self._unchecked_sha:
                 self.halt(
                     f"record {record.offset} of {self._stream.topic}[{self._partition}] is not the"
-                    " one that was answered: the topic was recreated; register a new stream"
+                    " one that was answered: the topic was recreated. RUNBOOK, 'The input topic is"
+                    " not what it was', brings it back"
                 )
             self._unchecked_sha = ""
 
@@ -369,7 +370,8 @@ class Lane:
         finally:
             drained.cancel()
             publishing.cancel()
-            await asyncio.wait({drained, publishing})
+            # What ended publishing was told to ``put``, or is of no more interest.
+            await asyncio.gather(drained, publishing, return_exceptions=True)
             await self._store.close()
 
 

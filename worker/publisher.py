@@ -52,7 +52,7 @@ class Publisher:
         self._there_seq = 0
         self.seen_seq = 0
         """The highest that ever stood at the topic's end, though there may be a gap before it."""
-        self._lost: EventsLost | None = None
+        self._ended_by: Exception | None = None
         self.published_batch_no = 0
         self._failed = False
 
@@ -86,12 +86,12 @@ class Publisher:
     async def put(self, row: JournalRow) -> None:
         """Queue a committed batch, waiting while the queue is full. Batches come in order.
 
-        Raises EventsLost when nothing is published any more.
+        Raises what ended ``run``, when nothing is published any more.
         """
         async with self._changed:
-            await self._changed.wait_for(lambda: not self.full or self._lost is not None)
-            if self._lost is not None:
-                raise self._lost
+            await self._changed.wait_for(lambda: not self.full or self._ended_by is not None)
+            if self._ended_by is not None:
+                raise self._ended_by
             self._waiting.append(row)
             self._changed.notify_all()
 
@@ -121,6 +121,16 @@ class Publisher:
 
     async def run(self) -> None:
         """Publish until cancelled. Raises EventsLost."""
+        try:
+            await self._publish()
+        except Exception as error:
+            async with self._changed:
+                self._ended_by = error
+                self._changed.notify_all()
+            raise
+
+    async def _publish(self) -> None:
+        """Publish for ever, each time with another producer. Raises EventsLost."""
         failures = 0
         while True:
             try:
@@ -138,11 +148,9 @@ class Publisher:
         """Raise EventsLost when the topic does not have what it acknowledged: it is another one."""
         seq = await self.published_seq()
         if seq is not None and seq < self.acknowledged_seq:
-            text = f"event {self.acknowledged_seq} was published, the topic ends at {seq}"
-            async with self._changed:
-                self._lost = EventsLost(text)
-                self._changed.notify_all()
-            raise self._lost
+            raise EventsLost(
+                f"event {self.acknowledged_seq} was published, the topic ends at {seq}"
+            )
 
     async def _publish_all(self) -> None:
         """Publish with one producer until it fails."""

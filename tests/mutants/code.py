@@ -314,9 +314,16 @@ PUBLISHING: Final = (
         tests(f"{TOPIC}::test_what_is_in_the_topic_is_not_published_again"),
     ),
     mutant(
+        "who waits for a publisher that has ended is not told",
+        PUBLISHER,
+        "self._ended_by = error",
+        "self._failed = True",
+        tests("tests/unit/test_events_lost.py"),
+    ),
+    mutant(
         "a full queue of batches is no reason to wait",
         PUBLISHER,
-        "lambda: not self.full or self._lost is not None)",
+        "lambda: not self.full or self._ended_by is not None)",
         "lambda: True)",
         tests(f"{PUBLISHED}::test_put_waits_while_the_queue_is_full"),
     ),

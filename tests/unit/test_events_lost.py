@@ -117,6 +117,16 @@ async def test_a_topic_that_is_another_ends_the_publisher_and_whoever_waits_for_
     assert not kafka.records(EVENTS)
 
 
+async def test_a_batch_that_cannot_be_read_ends_whoever_waits_for_the_publisher(
+    publisher: Publisher,
+) -> None:
+    async with _running(publisher) as running:
+        await publisher.put(JournalRow(1, "no event"))
+        with pytest.raises(ValueError, match="the journal ends within a line"):
+            await asyncio.wait_for(_fill(publisher), 5)
+        assert running.exception() is not None
+
+
 async def _fill(publisher: Publisher) -> None:
     """Queue more than there is room for."""
     for number in range(2, QUEUED_BATCHES_MAX + 4):
