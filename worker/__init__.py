@@ -7,7 +7,8 @@
     journal -> events topic     worker.publisher
     the path of one batch       worker.lane              read this first
     who owns which partition    worker.assignment
-    is this process well        worker.watchdog
+    is this process well        worker.watchdog, served by worker.front
+    which topics, which streams worker.topics
     are the books right         worker.audit             recounted, and planned again
     does the target have it     worker.doctor            what the above relies on, tried
 

@@ -10,11 +10,9 @@ import json
 import logging
 import signal
 import sys
-from base64 import b64encode
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
-from enum import StrEnum
+from dataclasses import asdict
 from importlib.metadata import version
 from itertools import islice
 from pathlib import Path
@@ -38,11 +36,11 @@ from worker import app as worker_app
 from worker import config
 from worker import doctor as physician
 from worker import republish as republisher
-from worker.adapters.kafka import AiokafkaBroker
+from worker import tail as tailing
 from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.migrate import foreseen
 from worker.adapters.postgres.migrate import migrate as migrate_schema
-from worker.adapters.system import sleep, system
+from worker.adapters.system import system
 from worker.audit import AuditResult, Proof, full_audit
 from worker.audit.gather import OutputTopics, audit_history
 from worker.audit.proof import prove
@@ -68,17 +66,16 @@ from worker.errors import (
     ParityError,
     Unavailable,
 )
-from worker.ports import Record, TopicDescription, TopicPartition
+from worker.ports import Record
+from worker.tail import Feed, Start
 from worker.telemetry import configure_logging
+from worker.topics import make_topics
 from worker.wire.commands import decode_order, decode_transfer, encode
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 DISTRIBUTION: Final = "parity-exchange"
 PUBLISHED_AT_ONCE: Final = 1_000
 WRONG_LINES_SHOWN: Final = 10
-POLL_S: Final = 0.2
-QUIET_POLLS: Final = 15
-TOPIC_LOOKS_MAX: Final = 20
 EMBEDDED_PARTITIONS: Final = 12
 PIPE_COLUMNS: Final = 200
 
@@ -104,21 +101,6 @@ Operator = Annotated[str, typer.Option("--operator", help="The account that open
 Order = Annotated[str, typer.Option("--order-id", help="Unique for the account in the market.")]
 Transfer = Annotated[str, typer.Option("--transfer-id", help="Unique for the account.")]
 Amount = Annotated[int, typer.Option("--amount", help="In the smallest unit.")]
-
-
-class Feed(StrEnum):
-    """What can be looked at as it comes."""
-
-    EVENTS = "events"
-    TRANSFER_EVENTS = "transfer-events"
-    DEAD_LETTERS = "dead-letters"
-
-
-class Start(StrEnum):
-    """Where to begin."""
-
-    EARLIEST = "earliest"
-    LATEST = "latest"
 
 
 def main() -> None:
@@ -197,7 +179,8 @@ def topics(
 ) -> None:
     """Create the five topics, and check those that exist."""
     settings = _settings()
-    found = _await(_make_topics(settings, partitions, replication))
+    broker = worker_app.make_broker(settings)
+    found = _await(make_topics(settings, broker, partitions, replication))
     if as_json:
         _print_json([topic.as_json() for topic in found])
     else:
@@ -351,8 +334,8 @@ def tail(
 ) -> None:
     """Print what the exchange says, as it comes."""
     settings = _settings()
-    wanted = Tail(_topic_of(settings, feed), start, market, limit, follow)
-    _await(_tail(settings, wanted, _record_json if as_json else _record_text))
+    wanted = tailing.Tail(feed.topic(settings), start, market, limit, follow)
+    _await(_tail(settings, wanted, tailing.as_json if as_json else tailing.as_text))
 
 
 @cli.command()
@@ -469,9 +452,7 @@ def _patients(*, embedded: bool) -> Iterator[Settings]:
     with servers() as found:
         settings = config.load(database_url=found.database_url, bootstrap_servers=found.bootstrap)
         _await(migrate_schema(found.database_url, timeout_s=settings.database_timeout_s))
-        _await(
-            worker_app.make_topics(settings, worker_app.make_broker(settings), EMBEDDED_PARTITIONS)
-        )
+        _await(make_topics(settings, worker_app.make_broker(settings), EMBEDDED_PARTITIONS))
         yield settings
 
 
@@ -552,88 +533,6 @@ def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
     # What reads a pipe wants whole lines.
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
     Console(width=width, highlight=False).print(table)
-
-
-# Topics.
-
-
-@dataclass(frozen=True, slots=True)
-class Topic:
-    """A topic as it is, and what does not fit."""
-
-    name: str
-    partitions: int
-    log_append_time: bool
-    existed: bool
-    problem: str
-
-    @property
-    def stamps(self) -> str:
-        """Return whose time its records carry."""
-        return "LogAppendTime" if self.log_append_time else "CreateTime"
-
-    @property
-    def verdict(self) -> str:
-        """Return yes, or why not."""
-        return f"no: {self.problem}" if self.problem else "yes"
-
-    def as_json(self) -> Mapping[str, object]:
-        """Return it for `--json`."""
-        return {
-            "topic": self.name,
-            "partitions": self.partitions,
-            "timestamps": self.stamps,
-            "existed": self.existed,
-            "fits": not self.problem,
-            "problem": self.problem or None,
-        }
-
-
-async def _make_topics(settings: Settings, partitions: int, replication: int) -> list[Topic]:
-    broker = worker_app.make_broker(settings)
-    inputs = (settings.orders_topic, settings.transfers_topic)
-    outputs = (settings.events_topic, settings.transfer_events_topic, settings.dead_letters_topic)
-    existed: frozenset[str] = frozenset()
-    for names, stamps in ((inputs, "LogAppendTime"), (outputs, "CreateTime")):
-        existed |= await broker.create_topics(
-            dict.fromkeys(names, partitions),
-            replication_factor=replication,
-            # An event carries lane time, so that publishing it again gives the same bytes.
-            configs={"message.timestamp.type": stamps},
-        )
-    found = await _described(broker, (*inputs, *outputs))
-    return [
-        Topic(
-            name,
-            topic.partitions,
-            topic.log_append_time,
-            name in existed,
-            _problem(topic, partitions, is_input=name in inputs),
-        )
-        for name, topic in found.items()
-    ]
-
-
-async def _described(
-    broker: AiokafkaBroker, names: Sequence[str]
-) -> Mapping[str, TopicDescription]:
-    """Return what the broker knows of the topics; new ones are a moment in coming."""
-    for _ in range(TOPIC_LOOKS_MAX):
-        found = await broker.describe(names)
-        if len(found) == len(set(names)):
-            return {name: found[name] for name in names}
-        await sleep(POLL_S)
-    raise BrokerError("the brokers do not know the new topics yet: run this again")
-
-
-def _problem(topic: TopicDescription, partitions: int, *, is_input: bool) -> str:
-    if is_input and not topic.log_append_time:
-        return "set message.timestamp.type=LogAppendTime, which time in this exchange relies on"
-    if not is_input and topic.log_append_time:
-        return "set message.timestamp.type=CreateTime: its records carry lane time"
-    if topic.partitions < partitions:
-        return f"has {topic.partitions} partitions of {partitions}"
-    return ""
 
 
 # Publishing.
@@ -722,108 +621,14 @@ def _chunks(commands: Sequence[Publishable]) -> Iterator[Sequence[Publishable]]:
         yield some
 
 
-# Looking at topics.
+# Looking.
 
 
-@dataclass(frozen=True, slots=True)
-class Tail:
-    """What to print of a topic."""
-
-    topic: str
-    start: Start
-    key: str | None
-    limit: int | None
-    follow: bool
-
-
-def _topic_of(settings: Settings, feed: Feed) -> str:
-    return {
-        Feed.EVENTS: settings.events_topic,
-        Feed.TRANSFER_EVENTS: settings.transfer_events_topic,
-        Feed.DEAD_LETTERS: settings.dead_letters_topic,
-    }[feed]
-
-
-async def _tail(settings: Settings, tail: Tail, render: Callable[[int, Record], str]) -> None:
-    printed = 0
-    async for partition, record in _records(worker_app.make_broker(settings), tail):
-        if tail.key is None or record.key == tail.key.encode():
-            typer.echo(render(partition, record))
-            printed += 1
-            if printed == tail.limit:
-                return
-
-
-async def _records(broker: AiokafkaBroker, tail: Tail) -> AsyncIterator[tuple[int, Record]]:
-    """Yield records as they arrive; without ``follow`` only those that are there now."""
-    found = await broker.describe((tail.topic,))
-    if tail.topic not in found:
-        raise ConfigError(f"topic {tail.topic} does not exist: run `parity topics`")
-    partitions = [TopicPartition(tail.topic, n) for n in range(found[tail.topic].partitions)]
-    async with broker.reader(partitions) as reader:
-        ends = await reader.ends()
-        starts = ends if tail.start is Start.LATEST else await reader.starts()
-        for partition, offset in starts.items():
-            reader.seek(partition, offset)
-        missing = {p for p in partitions if starts[p] < ends[p]}
-        quiet = 0
-        while tail.follow or (missing and quiet < QUIET_POLLS):
-            arrived = await reader.poll(POLL_S)
-            quiet = 0 if arrived else quiet + 1
-            for partition, records in arrived.items():
-                for record in records:
-                    if tail.follow or record.offset < ends[partition]:
-                        yield partition.partition, record
-                if records and records[-1].offset >= ends[partition] - 1:
-                    missing.discard(partition)
-
-
-def _record_json(partition: int, record: Record) -> str:
-    given: dict[str, object] = {
-        "partition": partition,
-        "offset": record.offset,
-        "timestamp_ms": record.timestamp_ms,
-        "key": _shown(record.key),
-        "headers": {name: _shown(value) for name, value in record.headers},
-    }
-    event = _event(record)
-    return json.dumps({**given, **({"value": _shown(record.value)} if event is None else event)})
-
-
-def _record_text(partition: int, record: Record) -> str:
-    event = _event(record)
-    if event is None:
-        code = dict(record.headers).get("parity-dlq-code", b"").decode(errors="replace")
-        return f"{partition}/{record.offset}  {code}  key={record.key!r} value={record.value!r}"
-    fields = {n: v for n, v in event["event"].items() if n not in {"type", "time_ms"}}
-    told = "  ".join(
-        f"{name}={value if isinstance(value, str) else json.dumps(value)}"
-        for name, value in fields.items()
-    )
-    return f"{partition}/{record.offset}  {event['event']['type']}  {told}"
-
-
-def _event(record: Record) -> dict[str, Any] | None:
-    """Return the event; None for a dead letter, which may be anything."""
-    if any(name == "parity-dlq-code" for name, _ in record.headers) or record.value is None:
-        return None
-    try:
-        value = json.loads(record.value)
-    except ValueError:
-        return None
-    return {"event": value} if isinstance(value, dict) and "type" in value else None
-
-
-def _shown(content: bytes | None) -> object:
-    if content is None:
-        return None
-    try:
-        return content.decode()
-    except UnicodeDecodeError:
-        return {"base64": b64encode(content).decode()}
-
-
-# The books.
+async def _tail(
+    settings: Settings, wanted: tailing.Tail, render: Callable[[int, Record], str]
+) -> None:
+    async for partition, record in tailing.follow(worker_app.make_broker(settings), wanted):
+        typer.echo(render(partition, record))
 
 
 def _print_proof(found: Proof) -> None:

@@ -135,6 +135,16 @@ class Settings(BaseSettings):
                 raise ValueError("must be host:port, several separated by commas")
         return given
 
+    @property
+    def inputs(self) -> tuple[str, str]:
+        """Return the topics that commands come by: orders, transfers."""
+        return self.orders_topic, self.transfers_topic
+
+    @property
+    def outputs(self) -> tuple[str, str, str]:
+        """Return the topics of events, as ``inputs`` go, and of what was no command."""
+        return self.events_topic, self.transfer_events_topic, self.dead_letters_topic
+
     def stream(self, topic: str) -> str:
         """Return the name of the topic's incarnation."""
         return topic if self.incarnation == 1 else f"{topic}@{self.incarnation}"

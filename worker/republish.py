@@ -9,12 +9,12 @@ from typing import Final
 
 from worker.adapters.postgres.evidence import Evidence, JournalBatch, LaneStanding
 from worker.adapters.system import system
-from worker.app import find_streams, route_of
 from worker.config import Settings
 from worker.errors import ConfigError
 from worker.ports import Broker, JournalRow, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics
+from worker.topics import find_streams
 
 BATCHES_AT_ONCE: Final = 16
 
@@ -42,7 +42,7 @@ async def republish(
     if stream is None:
         text = f"{streams.orders.topic} and {streams.transfers.topic} are the input topics"
         raise ConfigError(f"topic {topic}: {text}")
-    route = route_of(settings, streams, stream, partition)
+    route = streams.route(settings, stream, partition)
     metrics = LaneMetrics(Metrics(), stream.stream, partition)
     publisher = Publisher(broker, route, system=system(), metrics=metrics)
     url, timeout_s = settings.database_url.get_secret_value(), settings.database_timeout_s

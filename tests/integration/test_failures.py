@@ -31,6 +31,7 @@ from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError
 from worker.lane import LaneStatus
 from worker.ports import TopicPartition
+from worker.topics import find_streams
 
 pytestmark = pytest.mark.integration
 
@@ -812,5 +813,5 @@ async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
 async def _found(system: System, events_topic: str) -> bool:
     settings = system.settings.model_copy(update={"events_topic": events_topic})
     broker = app.make_broker(settings)
-    await app.find_streams(settings, broker)
+    await find_streams(settings, broker)
     return False

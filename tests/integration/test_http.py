@@ -4,7 +4,7 @@ import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +21,7 @@ from worker import app
 from worker.adapters.http import CONNECTIONS_MAX, Answers, HttpServer, Shared
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 from worker.errors import ConfigError
+from worker.front import Front
 from worker.lane import LaneStatus
 from worker.ports import Statement
 
@@ -31,7 +32,7 @@ pytestmark = pytest.mark.integration
 class Site:
     """A worker's HTTP side, and somebody who asks."""
 
-    front: app.Front
+    front: Front
     client: aiohttp.ClientSession
 
     @property
@@ -52,11 +53,15 @@ class Site:
 
 
 @asynccontextmanager
-async def opened(system: System, member: Member | None) -> AsyncIterator[Site]:
+async def opened(
+    system: System, member: Member | None, end: Callable[[], None] = pytest.fail
+) -> AsyncIterator[Site]:
     """Open a front as a worker process does, with or without its worker."""
     broker = member.broker if member else app.make_broker(system.settings)
-    front = app.Front(system.settings, broker, member.worker.metrics if member else None)
-    front.worker = member.worker if member else None
+    metrics = member.worker.metrics if member else None
+    front = Front(system.settings, broker, metrics, end=end)
+    if member is not None:
+        front.begin(member.worker.assignments, member.worker.streams)
     timeout = aiohttp.ClientTimeout(total=20)
     async with front.open(), aiohttp.ClientSession(timeout=timeout) as client:
         yield Site(front, client)
@@ -264,8 +269,8 @@ async def test_a_market_of_a_lane_that_is_held_elsewhere_says_which(
     site: Site, system: System
 ) -> None:
     market = system.market(1)
-    assert site.front.worker is not None
-    lanes = site.front.worker.assignments.lanes
+    assert site.front.assignments is not None
+    lanes = site.front.assignments.lanes
     home = next(p for p in lanes if p == (system.settings.orders_topic, 1))
     elsewhere = lanes.pop(home)
 
@@ -329,7 +334,7 @@ async def test_a_port_that_is_taken_is_named_by_its_variable(system: System) -> 
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = system.settings.model_copy(update={"http_port": port})
-        front = app.Front(settings, app.make_broker(settings))
+        front = Front(settings, app.make_broker(settings), end=pytest.fail)
 
         with pytest.raises(ConfigError, match=f"PARITY_HTTP_PORT='{port}'"):
             async with front.open():
@@ -361,16 +366,15 @@ async def test_a_bug_is_told_and_answered(site: Site) -> None:
 
 @pytest.mark.shows("F23")
 async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
-    kafka_server: EmbeddedKafka, topic_prefix: str, monkeypatch: pytest.MonkeyPatch
+    kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> None:
     ended: list[None] = []
-    monkeypatch.setattr(app, "_end_process", lambda: ended.append(None))
     # The outage lasts longer than a lane may stand still.
     impatient = {"http_port": 0, "database_timeout_s": 2, "stall_s": 10}
     with EmbeddedPostgres.start() as postgres:
         async with (
             System.start(postgres.url, kafka_server.bootstrap, topic_prefix, **impatient) as system,
-            opened(system, await system.member()) as site,
+            opened(system, await system.member(), lambda: ended.append(None)) as site,
         ):
             await eventually(site.is_ready, 60)
 
@@ -404,10 +408,9 @@ async def test_a_lane_that_stands_still_is_not_live(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = asyncio.Event()
-    monkeypatch.setattr(app, "_end_process", ended.set)
     system.settings = system.settings.model_copy(update={"stall_s": 1.0})
     market = system.market(0)
-    async with opened(system, await system.member()) as site:
+    async with opened(system, await system.member(), ended.set) as site:
         await eventually(site.is_ready, 60)
 
         async def commit(_statement: Statement) -> None:
@@ -428,9 +431,9 @@ async def _nothing() -> dict[str, object]:
 
 
 def _lane(site: Site, system: System, market: str) -> Any:  # noqa: ANN401 - its inside is used
-    assert site.front.worker is not None
+    assert site.front.assignments is not None
     partition = next(p for p in range(system.partitions) if system.market(p) == market)
-    lanes = site.front.worker.assignments.lanes
+    lanes = site.front.assignments.lanes
     return next(lane for p, lane in lanes.items() if p == (system.settings.orders_topic, partition))
 
 

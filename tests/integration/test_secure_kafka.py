@@ -17,6 +17,7 @@ from worker.adapters.iam import NoToken
 from worker.adapters.kafka import AiokafkaBroker, Deadlines
 from worker.adapters.kafka.settings import Security, encrypted, msk_iam
 from worker.errors import BrokerError, ConfigError
+from worker.topics import find_streams
 
 pytestmark = pytest.mark.integration
 
@@ -41,7 +42,7 @@ async def _join(system: System, kafka: SecureKafka, security: Security) -> Membe
         security=security,
         deadlines=Deadlines(session_s=SESSION_S),
     )
-    worker = app.Worker(settings, broker, await app.find_streams(settings, broker))
+    worker = app.Worker(settings, broker, await find_streams(settings, broker))
     task = asyncio.create_task(worker.assignments.run(), name="member")
     system.workers.append(member := Member(worker, broker, task))
     return member

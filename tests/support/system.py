@@ -38,6 +38,7 @@ from worker.domain.ids import partition_of
 from worker.domain.units import AccountId, MarketId
 from worker.lane import Lane
 from worker.ports import TopicPartition
+from worker.topics import find_streams
 
 REPOSITORY: Final = Path(__file__).parents[2]
 SESSION_S: Final = 6.0
@@ -209,7 +210,7 @@ class System:
             f"member-{len(self.workers)}",
             deadlines=Deadlines(session_s=SESSION_S),
         )
-        worker = app.Worker(made, broker, await app.find_streams(made, broker))
+        worker = app.Worker(made, broker, await find_streams(made, broker))
         task = asyncio.create_task(worker.assignments.run(), name="member")
         self.workers.append(member := Member(worker, broker, task))
         return member

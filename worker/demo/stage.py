@@ -17,6 +17,7 @@ from worker.config import Settings
 from worker.demo.options import Options
 from worker.domain import ids
 from worker.ports import TopicPartition
+from worker.topics import find_streams, make_topics
 
 TIMEOUT_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.05
@@ -56,12 +57,12 @@ async def prepare(options: Options, database_url: str, bootstrap: str) -> Stage:
     async with Evidence(database_url, timeout_s=TIMEOUT_S) as evidence:
         settings, overrides = _named("", options, database_url, bootstrap)
         broker = app.make_broker(settings)
-        if await evidence.streams() or await broker.describe(_topics(settings)):
+        if await evidence.streams() or await broker.describe((*settings.inputs, *settings.outputs)):
             suffix = f".demo-{SYSTEM.random.getrandbits(32):08x}"
             settings, overrides = _named(suffix, options, database_url, bootstrap)
             broker = app.make_broker(settings)
-        await app.make_topics(settings, broker, options.partitions)
-        await app.find_streams(settings, broker)
+        await make_topics(settings, broker, options.partitions)
+        await find_streams(settings, broker)
         sums = await evidence.sums(settings.orders_topic)
         return Stage(
             settings=settings,
@@ -92,16 +93,6 @@ def _named(
         "log_level": "INFO",
     }
     return config.load(**overrides), overrides
-
-
-def _topics(settings: Settings) -> tuple[str, ...]:
-    return (
-        settings.orders_topic,
-        settings.transfers_topic,
-        settings.events_topic,
-        settings.transfer_events_topic,
-        settings.dead_letters_topic,
-    )
 
 
 async def _unused_seed(evidence: Evidence, seed: int) -> int:

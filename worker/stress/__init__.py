@@ -18,7 +18,6 @@ from producers.client import BrokerUnreachable, OrderPublisher, PublisherError
 from worker import app, config
 from worker.adapters.postgres.evidence import Evidence
 from worker.adapters.postgres.migrate import migrate
-from worker.app import Streams
 from worker.config import Settings
 from worker.embedded import EmbeddedError
 from worker.embedded.crew import Crew, sigterm_interrupts
@@ -26,6 +25,7 @@ from worker.embedded.together import servers
 from worker.errors import BrokerError, ConfigError, ParityError, StoreError
 from worker.ports import TopicPartition
 from worker.stress.volley import SYSTEM, Names, Proof, Volley
+from worker.topics import Streams, find_streams, make_topics
 
 __all__ = ["Options", "run"]
 
@@ -97,13 +97,13 @@ def _environment(settings: Settings, database_url: str) -> Mapping[str, str]:
 
 async def _prepare(settings: Settings) -> None:
     await migrate(settings.database_url.get_secret_value(), timeout_s=settings.database_timeout_s)
-    await app.make_topics(settings, app.make_broker(settings), EMBEDDED_PARTITIONS)
+    await make_topics(settings, app.make_broker(settings), EMBEDDED_PARTITIONS)
 
 
 async def _stress(settings: Settings, options: Options) -> Proof:
     names = Names.of_run(f"{SYSTEM.random.getrandbits(40):010x}", options.markets)
     broker = app.make_broker(settings)
-    streams = await app.find_streams(settings, broker)
+    streams = await find_streams(settings, broker)
     outputs = (
         (settings.events_topic, streams.orders),
         (settings.transfer_events_topic, streams.transfers),
