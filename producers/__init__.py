@@ -1,7 +1,8 @@
 """What upstream services use to send commands, and the flows that exercise the exchange.
 
 client: OrderPublisher, typed, in order per key, at least once. The only module here that meets
-aiokafka. flow: seed -> commands, pure. load: a process of its own that publishes a flow.
+aiokafka. commands: what may be sent. flow: seed -> commands, pure. load: a process of its own that
+publishes a flow.
 Nothing here knows how the worker decides: only `worker.wire` and `worker.domain` are shared.
 """
 
@@ -9,13 +10,12 @@ from producers.client import (
     Ack,
     BrokerUnreachable,
     Delivery,
-    InvalidCommand,
     NotDelivered,
     OrderPublisher,
-    Publishable,
     PublisherError,
     TopicUnfit,
 )
+from producers.commands import InvalidCommand, Publishable
 from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
 from worker.domain.commands import (
     CancelOrder,

@@ -13,9 +13,8 @@ import itertools
 import logging
 import math
 import random
-import re
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self
@@ -30,25 +29,10 @@ from aiokafka.errors import (
     UnknownTopicOrPartitionError,
 )
 
-from worker.domain.commands import (
-    CancelOrder,
-    Deposit,
-    MarketCommand,
-    OpenMarket,
-    Outcome,
-    PlaceOrder,
-    ResolveMarket,
-    Side,
-    TimeInForce,
-    TransferCommand,
-    Withdraw,
-)
+from producers.commands import Publishable, check
+from worker.domain.commands import Deposit, Withdraw
 from worker.domain.ids import partition_of
-from worker.domain.units import JSON_INTEGER_MAX, TITLE_CHARS_MAX
 from worker.wire.commands import encode
-
-Publishable = MarketCommand | TransferCommand
-"""A command that may be sent; Unreadable is none."""
 
 CLOSE_DEADLINE_S: Final = 0.5
 """How long each step of ending a producer may take."""
@@ -60,18 +44,6 @@ _HOPELESS: Final = (
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
-
-
-class InvalidCommand(ValueError):
-    """The worker would refuse this as malformed. Nothing was sent."""
-
-    def __init__(self, command: object, field: str, value: object, rule: str, way_out: str) -> None:
-        what = f"{type(command).__name__}.{field}" if field else type(command).__name__
-        super().__init__(f"{what} is {value!r:.100}: {rule}; {way_out}")
-        self.field = field
-        self.value = value
-        self.rule = rule
-        self.way_out = way_out
 
 
 class PublisherError(Exception):
@@ -613,76 +585,3 @@ def _fitting(wanted: Mapping[str, int | None], found: Mapping[str, int]) -> dict
             text = f"the stream has {count} partitions, topic {topic!r} has {found[topic]}"
             raise TopicUnfit(f"{text}: give the stream's own count, or name another topic")
     return {topic: count or found[topic] for topic, count in wanted.items()}
-
-
-_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
-_ID_RULE: Final = ("1 to 64 of A-Z a-z 0-9 . _ : -", "choose another id")
-_INTEGER_RULE: Final = ("an int within ±(2**53-1)", "convert it without loss, or split the order")
-_TITLE: Final = re.compile(rf"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{{1,{TITLE_CHARS_MAX}}}")
-_TITLE_RULE: Final = (f"1 to {TITLE_CHARS_MAX} characters, none a control character", "mend it")
-
-
-def _is_id(value: object) -> bool:
-    return isinstance(value, str) and _ID.fullmatch(value) is not None
-
-
-def _is_integer(value: object) -> bool:
-    # A bool is an int to Python, but `true` is none to the wire.
-    return type(value) is int and -JSON_INTEGER_MAX <= value <= JSON_INTEGER_MAX
-
-
-def _is_title(value: object) -> bool:
-    return isinstance(value, str) and _TITLE.fullmatch(value) is not None
-
-
-_Rule = tuple[str, Callable[[object], bool], tuple[str, str]]
-
-
-def _one_of(kind: type[Side] | type[TimeInForce] | type[Outcome]) -> _Rule:
-    names = " or ".join(kind)
-    field = {Side: "side", TimeInForce: "time_in_force", Outcome: "outcome"}[kind]
-    return field, lambda value: isinstance(value, kind), (names, f"use {kind.__name__}")
-
-
-def _ids(*fields: str) -> tuple[_Rule, ...]:
-    return tuple((field, _is_id, _ID_RULE) for field in fields)
-
-
-def _integers(*fields: str) -> tuple[_Rule, ...]:
-    return tuple((field, _is_integer, _INTEGER_RULE) for field in fields)
-
-
-_TRANSFER: Final = (*_ids("account_id", "transfer_id"), *_integers("amount"))
-_RULES: Final[Mapping[type, tuple[_Rule, ...]]] = {
-    PlaceOrder: (
-        *_ids("market_id", "account_id", "order_id"),
-        *_integers("price", "quantity"),
-        _one_of(Side),
-        _one_of(TimeInForce),
-    ),
-    CancelOrder: _ids("market_id", "account_id", "order_id"),
-    OpenMarket: (
-        *_ids("market_id", "operator_id"),
-        *_integers("payout"),
-        ("title", _is_title, _TITLE_RULE),
-    ),
-    ResolveMarket: (*_ids("market_id", "operator_id"), _one_of(Outcome)),
-    Deposit: _TRANSFER,
-    Withdraw: _TRANSFER,
-}
-
-
-def check(command: object) -> None:
-    """Raise InvalidCommand unless ``command`` is well-formed.
-
-    Whether a price fits its market or the funds suffice is the exchange's to answer, with a
-    rejection: only it knows.
-    """
-    rules = _RULES.get(type(command))
-    if rules is None:
-        kinds = ", ".join(kind.__name__ for kind in _RULES)
-        raise InvalidCommand(command, "", command, "no command", f"send one of {kinds}")
-    for field, is_well_formed, (rule, way_out) in rules:
-        value = getattr(command, field)
-        if not is_well_formed(value):
-            raise InvalidCommand(command, field, value, rule, way_out)

@@ -18,7 +18,8 @@ from itertools import dropwhile, takewhile
 from pathlib import Path
 from typing import Final
 
-from producers.client import OrderPublisher, Publishable, PublisherError
+from producers.client import OrderPublisher, PublisherError
+from producers.commands import Publishable
 from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
 from worker.domain.commands import Deposit, OpenMarket
 

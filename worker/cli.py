@@ -22,16 +22,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from producers.client import (
-    Ack,
-    Delivery,
-    InvalidCommand,
-    OrderPublisher,
-    Publishable,
-    PublisherError,
-    TopicUnfit,
-    check,
-)
+from producers.client import Ack, Delivery, OrderPublisher, PublisherError, TopicUnfit
+from producers.commands import InvalidCommand, Publishable, check
 from worker import app as worker_app
 from worker import config
 from worker import doctor as physician

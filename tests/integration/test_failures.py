@@ -15,7 +15,7 @@ import pytest
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
-from producers.client import Publishable
+from producers.commands import Publishable
 from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
 from tests.support.eventually import eventually
 from tests.support.pgproxy import Fault, PgProxy

@@ -11,7 +11,7 @@ from typing import Final
 
 import pytest
 
-from producers.client import Publishable
+from producers.commands import Publishable
 from tests.support.books import resolve, withdraw
 from tests.support.eventually import eventually
 from tests.support.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless, published

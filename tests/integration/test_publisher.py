@@ -34,7 +34,7 @@ from producers import (
     flow,
     uniform,
 )
-from producers.client import check
+from producers.commands import check
 from tests.support.eventually import eventually
 from worker.domain.commands import Unreadable
 from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId

@@ -13,7 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
-from producers.client import Publishable
+from producers.commands import Publishable
 from tests.support import invariants
 from tests.support.books import cancel, deposit, open_market
 from tests.support.dsql_line import DsqlLine, Habits

@@ -26,7 +26,8 @@ from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import SecretStr
 
-from producers.client import OrderPublisher, Publishable
+from producers.client import OrderPublisher
+from producers.commands import Publishable
 from tests.support import dialect, invariants
 from tests.support.eventually import eventually
 from worker import app, config

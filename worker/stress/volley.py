@@ -9,7 +9,8 @@ from itertools import cycle
 from random import Random
 from typing import Any, Final
 
-from producers.client import OrderPublisher, Publishable
+from producers.client import OrderPublisher
+from producers.commands import Publishable
 from worker.adapters.kafka.reader import AiokafkaReader
 from worker.adapters.postgres.evidence import Evidence, Holdings
 from worker.adapters.system import system

@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from producers.client import check
+from producers.commands import check
 from producers.flow import (
     ORDERS,
     POOR,
