@@ -22,7 +22,7 @@ from worker.ports import System
 PREFIX: Final = "parity_doctor_"
 _OURS: Final = re.compile(PREFIX + "([0-9a-f]{8})_[0-9a-f]{8}").fullmatch
 LEFTOVER_AGE_S: Final = 3_600
-TRIES_MAX: Final = 8
+TRIES_MAX: Final = 16
 BACKOFF_CAP_S: Final = 1.0
 _DENIED: Final = "42501"
 _RELATIONS: Final = (
