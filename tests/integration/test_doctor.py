@@ -377,28 +377,36 @@ async def test_rights_that_are_denied_are_named(database_url: str) -> None:
             settings = exchange.settings
             assert _missing(await _asked(settings)) == set()
             await _reserve(kafka.bootstrap, 2, settings.events_topic, operation=4)
+            kept = settings.transfer_events_topic
+            # To us is left to write, and to ask for its settings.
+            for operation in (10, 4):
+                us = "User:ANONYMOUS"
+                await _reserve(kafka.bootstrap, 2, kept, operation=operation, principal=us)
             await _reserve(kafka.bootstrap, 3, settings.group_id, operation=3)
 
             async def denied() -> str:
                 found = (await _asked(settings))["rights at the brokers"]
                 return found.came_back if found.verdict is Verdict.MISSING else ""
 
-            async def both() -> bool:
-                told = await denied()
-                return f"WRITE {settings.events_topic}, READ the consumer group" in told
+            async def every() -> bool:
+                events = settings.events_topic
+                lacking = f"READ {events}, READ {kept}, WRITE {events}, READ the consumer group"
+                return lacking in await denied()
 
-            await eventually(both, 60)
+            await eventually(every, 60)
             found = await _asked(settings)
             assert found[f"topic {settings.events_topic}"].came_back == "this client may not see it"
 
 
-async def _reserve(bootstrap: str, kind: int, name: str, *, operation: int) -> None:
-    """Allow an operation on a topic (2) or group (3) to somebody else alone."""
+async def _reserve(
+    bootstrap: str, kind: int, name: str, *, operation: int, principal: str = "User:other"
+) -> None:
+    """Allow an operation on a topic (2) or group (3) to somebody else, and to nobody more."""
     literal, allow = 3, 3
     client = AIOKafkaClient(bootstrap_servers=bootstrap)
     await client.bootstrap()
     try:
-        request = CreateAclsRequest(kind, name, literal, "User:other", "*", operation, allow)
+        request = CreateAclsRequest(kind, name, literal, principal, "*", operation, allow)
         controller = client.cluster.controller
         node = controller.nodeId if controller else client.get_random_node()
         answer = await client.send(node, request)

@@ -62,10 +62,13 @@ class Brokers:
     async def rights(self) -> Answer:
         """Look at what this client may do. Writing is not tried: a record would stay."""
         found = self._rights
-        needed = dict.fromkeys(self._names.all, WRITE) | dict.fromkeys(self._names.inputs, READ)
+        # Of the events too: a new owner looks up which of them are there already.
+        read = [*self._names.inputs, *self._names.outputs.values()]
+        written = [*self._names.outputs.values(), self._names.dead_letters]
+        needed = [*((READ, name) for name in read), *((WRITE, name) for name in written)]
         lacking = [
             f"{right} {name}"
-            for name, right in needed.items()
+            for right, name in needed
             if right not in found.topics.get(name, frozenset())
         ]
         if READ not in found.group:
@@ -73,7 +76,7 @@ class Brokers:
         if lacking:
             return missing(f"this client may not {', '.join(lacking)}")
         own = "" if IDEMPOTENT_WRITE in found.cluster else "; IDEMPOTENT_WRITE comes with WRITE"
-        return ok(f"READ the input topics and the group, WRITE the output topics{own}")
+        return ok(f"READ inputs, events and the group, WRITE the output topics{own}")
 
     async def reading(self) -> Answer:
         """Read the newest record of the input topics, outside of every group."""
