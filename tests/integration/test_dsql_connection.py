@@ -23,6 +23,7 @@ from worker.adapters.postgres.target import (
     AGE_MAX_S,
     CONNECTS_A_SECOND,
     CONNECTS_AT_ONCE,
+    Dsql,
     Turns,
     cluster,
     dsql_address,
@@ -229,6 +230,21 @@ async def test_connections_are_asked_for_no_faster_than_agreed() -> None:
     for _ in range(CONNECTS_AT_ONCE + 1):
         await turns.take()
     assert clock.now_s > before_s
+
+
+@pytest.mark.shows("F26")
+@pytest.mark.integration
+async def test_every_connection_waits_for_its_turn(
+    endpoint: DsqlEndpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(target, "CONNECTS_AT_ONCE", 1)
+    clock = Clock()
+    began_s = clock.now_s
+    dsql_cluster = Dsql(dsql_address(endpoint.url), clock.system)
+    for number in range(3):
+        (await dsql_cluster.connect(LANE_SETTINGS, timeout_s=10)).terminate()
+        assert clock.now_s - began_s == pytest.approx(number / CONNECTS_A_SECOND)
+    await dsql_cluster.close()
 
 
 @pytest.mark.shows("F18")
