@@ -10,6 +10,7 @@ import pytest
 from tests.support.aws import without_credentials
 from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
 from tests.support.dsql import KEY_ID, OC000, OC001, SECRET, DsqlEndpoint
+from tests.support.dsql_lint import complaints
 from tests.support.system import System
 from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.target import cluster
@@ -77,6 +78,7 @@ async def test_a_worker_sends_nothing_that_dsql_refuses(
     await cluster(endpoint.url).close()
 
     assert endpoint.refused == set()
+    assert complaints(endpoint.sent) == {}
     assert endpoint.cancels == 0
     assert endpoint.protocols == {"postgresql"}
     batches = {text for text in endpoint.sent if "INSERT INTO batches" in text}

@@ -1,8 +1,9 @@
 """What a client meets of an Aurora DSQL endpoint first, in front of PostgreSQL.
 
 TLS from the first byte with ALPN, a token for a password whose signature is checked, and a refusal
-of the settings and statements that DSQL refuses and this worker must never send. It says nothing of
-DSQL's SQL dialect beyond that, of its limits, or of its concurrency: conflicts come on order.
+of the settings and statements that DSQL refuses and this worker must never send. An index is made
+only ASYNC, and can be used at once. It says nothing of DSQL's SQL dialect beyond that, of its
+limits, or of its concurrency: conflicts come on order, and locks of PostgreSQL are waited for.
 """
 
 import asyncio
@@ -37,8 +38,9 @@ OC001: Final = "schema has been updated by another transaction, please retry: (O
 
 _SETTINGS: Final = frozenset({"user", "database", "client_encoding", "application_name"})
 _REFUSED_STATEMENTS: Final = re.compile(
-    r"\s*((un)?listen|notify|savepoint|release|set|reset|discard|prepare|deallocate|declare|close"
-    r"|lock|copy|do|truncate|vacuum|merge)\b",
+    r"\s*((un)?listen|notify|savepoint|release|set(?! search_path )|reset|discard|prepare"
+    r"|deallocate|declare|close|lock|copy|do|truncate|vacuum|merge"
+    r"|create( unique)? index(?! async ))\b",
     re.IGNORECASE,
 )
 _REFUSED_WORDS: Final = re.compile(
@@ -50,6 +52,7 @@ _COMMENT: Final = re.compile(r"--[^\n]*")
 _BATCH: Final = b"INSERT INTO batches"
 _TRADE: Final = b"INSERT INTO trades"
 """Beside the batch in one statement; a step of its own else."""
+_ASYNC: Final = b"CREATE INDEX ASYNC "
 _LENGTH: Final = struct.Struct("!I")
 # botocore has no types.
 _SIGNER: Final[Any] = SigV4QueryAuth
@@ -77,18 +80,22 @@ class DsqlEndpoint:
 
     @property
     def url(self) -> str:
+        return self.url_as(ROLE)
+
+    def url_as(self, role: str) -> str:
+        """Return the address by which a role connects."""
         path = urlsplit(self.database_url).path
         trust = f"region={REGION}&sslrootcert={CA_FILE}"
-        return f"dsql://localhost:{self.port}{path}?role={ROLE}&{trust}"
+        return f"dsql://localhost:{self.port}{path}?role={role}&{trust}"
 
     @classmethod
     @asynccontextmanager
     async def before(cls, database_url: str) -> AsyncIterator[Self]:
-        """Stand before a database, which from now on has DSQL's isolation."""
+        """Stand before a database, which from now on has DSQL's isolation, and short locks."""
         connection = await asyncpg.connect(database_url)
         name = urlsplit(database_url).path.strip("/")
-        level = "default_transaction_isolation = 'repeatable read'"
-        await connection.execute(f'ALTER DATABASE "{name}" SET {level}')
+        for setting in ("default_transaction_isolation = 'repeatable read'", "lock_timeout = 200"):
+            await connection.execute(f'ALTER DATABASE "{name}" SET {setting}')
         await connection.close()
         context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
         context.load_cert_chain(TLS / "right.pem")
@@ -163,9 +170,12 @@ class _Link:
             kind = await self._from_client.readexactly(1)
             message = kind + await _body(self._from_client)
             if kind == b"P":
-                name, text, _ = message[5:].split(b"\0", 2)
+                name, text, types = message[5:].split(b"\0", 2)
                 self._texts[name] = text
                 self._look(text)
+                if _ASYNC in text:
+                    body = b"\0".join((name, text.replace(_ASYNC, b"CREATE INDEX "), types))
+                    message = kind + _LENGTH.pack(len(body) + 4) + body
             elif kind == b"Q":
                 message = self._query(message)
             elif kind == b"B" and await self._lost(message):

@@ -1,0 +1,31 @@
+"""AWS's linter for DSQL: a list of what it knows to be refused. Silence proves nothing."""
+
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final
+
+LINTER: Final = Path(sys.executable).parent / "dsql-lint"
+
+
+def complaints(texts: Iterable[str]) -> Mapping[str, object]:
+    """Return what the linter has to say, by the text; nothing of those that it takes."""
+    with tempfile.TemporaryDirectory() as folder:
+        files = {}
+        for number, text in enumerate(sorted(texts)):
+            path = Path(folder, f"{number}.sql")
+            path.write_text(f"{text.rstrip().rstrip(';')};\n", encoding="utf-8")
+            files[path.name] = text
+        paths = [str(Path(folder, name)) for name in files]
+        command = [str(LINTER), "--format", "json", *paths]
+        run = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+        found = json.loads(run.stdout)["files"]
+    assert len(found) == len(files)
+    return {
+        files[Path(each["file"]).name]: each["diagnostics"] or each["error"]
+        for each in found
+        if each["diagnostics"] or each["error"]
+    }
