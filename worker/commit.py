@@ -5,6 +5,7 @@
                              lost again: with half of it, and once a statement while that halves
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
+    larger than is ever sent the same, and nothing was asked
     refused whatever it says give the lane up: an operator's mistake costs no command its answer
     nobody knows             same statement on a new connection, never looking first
     a bug in the rules       halt the market, answer INTERNAL_REJECT, go on
@@ -135,7 +136,7 @@ class Committer:
                 return batch, row
             if not self._fits(statement):
                 batch.discard()
-                self._bisect(attempt, batch)
+                self._divide(attempt, batch, statement)
 
     async def _plan(self, attempt: Attempt) -> Batch:
         """Fetch, then plan: read what the plan lacks until it lacks nothing."""
@@ -293,10 +294,31 @@ class Committer:
             return False
         return True
 
+    def _divide(self, attempt: Attempt, batch: Batch, statement: Statement) -> None:
+        """Plan less than does not fit, from nothing read; say what it is that can never fit."""
+        kept = attempt.facts
+        attempt.facts = Facts(
+            exact_draws=kept.exact_draws,
+            no_draws=kept.no_draws,
+            internal_rejects=kept.internal_rejects,
+            halts=kept.halts,
+        )
+        if not self._halve(attempt, batch):
+            self.metrics.alarm(
+                "never_fits",
+                bytes=f"{statement.bytes} of {STATEMENT_BYTES_MAX}",
+                facts_bytes=f"{statement.facts_bytes} of {facts_text.BYTES_MAX}",
+                resume_bytes=f"{statement.resume_bytes} of {resume_text.BYTES_MAX}",
+            )
+            self._single_out(attempt, batch)
+
     def _bisect(self, attempt: Attempt, batch: Batch) -> None:
-        """Close in on what the database refuses; answer or park it when it stands alone."""
-        if self._halve(attempt, batch):
-            return
+        """Close in on what the database refuses."""
+        if not self._halve(attempt, batch):
+            self._single_out(attempt, batch)
+
+    def _single_out(self, attempt: Attempt, batch: Batch) -> None:
+        """Answer or park what stands alone and cannot be committed."""
         step = attempt.step
         if isinstance(step, Answer) and batch.answered:
             self._reject_internally(attempt, step, halt=False)

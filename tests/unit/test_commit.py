@@ -26,6 +26,7 @@ from tests.support.books import (
     withdraw,
 )
 from tests.support.fake_store import FakeBooks, FakeDatabase, FakeStore, Transaction
+from worker import commit
 from worker.commit import (
     EXACT_DRAW_BATCHES,
     IN_STEPS_RACES_MAX,
@@ -45,6 +46,7 @@ from worker.domain.units import WALLET, AccountId, Lane, Offset
 from worker.errors import Conflict, Fenced, NotAsOne, OutcomeUnknown, Poison, Refused, StoreError
 from worker.ports import Standing, Statement, System
 from worker.telemetry import LaneMetrics, Metrics
+from worker.wire import facts as facts_text
 
 MARKET = market_at(0, "market")
 ANN, BEN, CAT = AccountId("ann"), AccountId("ben"), AccountId("cat")
@@ -289,6 +291,49 @@ async def test_what_the_database_refuses_is_bisected_and_answered(
         ("OrderAccepted", ""),
     ]
     assert bench.state.markets[MARKET].status is MarketStatus.OPEN
+
+
+@pytest.mark.parametrize("size", ["bytes", "facts_bytes"])
+async def test_what_is_larger_than_may_be_sent_is_halved_until_it_fits(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: str
+) -> None:
+    """Also what was read for the whole of it is larger than what half of it needs."""
+    await bench.carry_out(_stranger(0))
+    most = 4 * getattr(bench.line.sent[-1], size)
+    room, name = {
+        "bytes": (commit, "STATEMENT_BYTES_MAX"),
+        "facts_bytes": (facts_text, "BYTES_MAX"),
+    }[size]
+    monkeypatch.setattr(room, name, most)
+    batches = await bench.answer_all(*(_stranger(n) for n in range(1, 40)))
+    assert len(batches) > 1
+    assert all(getattr(statement, size) <= most for statement in bench.line.sent)
+    assert {told for batch in batches for told in said(batch)} == {
+        ("OrderRejected", "UNKNOWN_ACCOUNT")
+    }
+    assert _alarms(bench) == set()
+
+
+async def test_what_alone_is_larger_than_may_be_sent_is_answered_and_told(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await bench.carry_out(sell(MARKET, BEN, 1, 60, "measured"))
+    most = bench.line.sent[-1].bytes - 1
+    monkeypatch.setattr(commit, "STATEMENT_BYTES_MAX", most)
+    (batch,) = await bench.answer_all(sell(MARKET, BEN, 1, 60, "as-large"))
+    assert said(batch) == [("OrderRejected", "INTERNAL_REJECT")]
+    assert _alarms(bench) == {"never_fits", "internal_reject"}
+    monkeypatch.undo()
+    assert said(await bench.carry_out(sell(MARKET, BEN, 1, 60, "next"))) == [("OrderAccepted", "")]
+
+
+def _stranger(number: int) -> Command:
+    return buy(MARKET, AccountId(f"stranger-{number}"), 1, 50, "bid")
+
+
+def _alarms(bench: Bench) -> set[str]:
+    found = bench.committer.metrics._metrics.alarms.collect()
+    return {sample.labels["alarm"] for metric in found for sample in metric.samples}
 
 
 async def test_a_bug_in_the_rules_halts_its_market_and_the_lane_goes_on(bench: Bench) -> None:
