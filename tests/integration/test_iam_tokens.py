@@ -26,7 +26,9 @@ from tests.support.aws import (
 from tests.support.eventually import eventually
 from worker.adapters import iam
 from worker.adapters.kafka.iam import BearerTokens, msk_tokens, region_of
+from worker.adapters.postgres.target import ADMIN_ROLE, DEFAULT_ROLE, Dsql, dsql_address
 from worker.adapters.postgres.tokens import DsqlTokens
+from worker.adapters.system import system
 from worker.errors import ConfigError, Unavailable
 from worker.telemetry import configure_logging
 
@@ -270,10 +272,10 @@ async def test_an_endpoint_that_never_answers_is_given_up(
 async def test_the_admin_role_mints_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
-    for admin, action in ((True, "DbConnectAdmin"), (False, "DbConnect")):
-        tokens = DsqlTokens(HOST, "us-east-1", admin=admin, clock=time.monotonic)
-        assert read(await tokens.token())["Action"] == action
-        await tokens.close()
+    for role, action in ((ADMIN_ROLE, "DbConnectAdmin"), (DEFAULT_ROLE, "DbConnect")):
+        cluster = Dsql(dsql_address(f"dsql://{HOST}?role={role}"), system())
+        assert read(await cluster._tokens.token())["Action"] == action
+        await cluster.close()
 
 
 @pytest.fixture

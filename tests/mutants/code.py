@@ -5,6 +5,7 @@ from typing import Final
 from tests.mutants.mutant import Edit, Mutant, contract, mutant, seeds, tests
 
 COMMIT: Final = "worker/commit.py"
+TARGET: Final = "worker/adapters/postgres/target.py"
 LANE: Final = "worker/lane.py"
 PUBLISHER: Final = "worker/publisher.py"
 ASSIGNMENT: Final = "worker/assignment.py"
@@ -24,7 +25,7 @@ CAME_BACK: Final = (
         (
             Edit(
                 COMMIT,
-                """                if isinstance(error, Refused):
+                """                if isinstance(error, Refused | Unfit):
                     return""",
                 """                if isinstance(error, OutcomeUnknown):
                     found = await self._until_answered(
@@ -33,13 +34,20 @@ CAME_BACK: Final = (
                     if found.plan_hash is None:
                         batch.discard()
                     return found.plan_hash is not None
-                if isinstance(error, Refused):
+                if isinstance(error, Refused | Unfit):
                     return""",
             ),
         ),
         tests(
             f"{COMMITTER}::test_an_unknown_outcome_is_met_by_the_same_statement_and_never_by_a_look"
         ),
+    ),
+    mutant(
+        "what was read for a whole batch weighs on its half",
+        COMMIT,
+        "            halts=kept.halts,\n        )\n",
+        "            halts=kept.halts,\n        ).and_read(kept)\n",
+        tests(f"{COMMITTER}::test_what_is_larger_than_may_be_sent_is_halved_until_it_fits"),
     ),
     mutant(
         "adopt without the plan's hash",
@@ -425,17 +433,33 @@ CONNECTIONS: Final = (
         tests(f"{ON_POSTGRES}::test_a_commit_that_is_cancelled_takes_its_connection_along"),
     ),
     mutant(
+        "connections to a cluster wait for no turn",
+        TARGET,
+        "        await self._turns.take()\n",
+        "",
+        tests(
+            "tests/integration/test_dsql_connection.py::test_every_connection_waits_for_its_turn"
+        ),
+    ),
+    mutant(
+        "an admin comes with a worker's token",
+        TARGET,
+        "admin=address.role == ADMIN_ROLE",
+        "admin=False",
+        tests("tests/integration/test_iam_tokens.py::test_the_admin_role_mints_the_admin_token"),
+    ),
+    mutant(
         "a lost connection is a refusal",
         OUTCOMES,
-        'frozenset({"08", "25", "40", "53", "57", "58", "XX"})',
-        'frozenset({"25", "40", "53", "58", "XX"})',
+        '("", "08", "25", "40", "53", "57", "58", "XX")',
+        '("25", "40", "53", "58", "XX")',
         tests(f"{ON_POSTGRES}::test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown"),
     ),
     mutant(
         "a standby's no is a verdict",
         OUTCOMES,
-        'frozenset({"08", "25", "40",',
-        'frozenset({"08", "40",',
+        '("", "08", "25", "40",',
+        '("", "08", "40",',
         tests(f"{ON_POSTGRES}::test_a_server_that_only_reads_is_no_verdict_on_the_batch"),
     ),
     mutant(
