@@ -13,6 +13,7 @@ import sys
 
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.kafka.settings import Deadlines, Security, encrypted, msk_iam
+from worker.adapters.postgres import target
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.system import owner_name, sleep, system
 from worker.assignment import Assignments
@@ -172,6 +173,7 @@ class Stopping:
 async def run(settings: Settings) -> int:
     """Run a worker until SIGTERM (returns 0) or SIGINT (returns 130). Raises ConfigError."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
+    target.check(settings.database_url.get_secret_value())
     broker, stopping = make_broker(settings), Stopping()
     front = Front(settings, broker, end=lambda: _exit(EXIT_CODE))
     stopping.listen()

@@ -190,6 +190,8 @@ def _check_database(url: str) -> None:
         readable = False
     if scheme == "dsql" and "@" in url:
         raise ValueError("dsql:// takes no user or password: the IAM role decides")
+    if not readable and scheme == "dsql":
+        raise ValueError("names no cluster; write dsql://<cluster>.dsql.<region>.on.aws") from None
     if not readable:
         text = "has no readable host and port; in a password write % as %25, / as %2F, @ as %40"
         raise ValueError(text) from None

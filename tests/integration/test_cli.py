@@ -392,6 +392,13 @@ def test_a_worker_whose_port_is_taken_is_2(shell: Shell) -> None:
     assert f"PARITY_HTTP_PORT='{port}'" in result.err
 
 
+def test_an_address_that_can_be_no_cluster_is_2_whoever_else_is_away(nowhere: Shell) -> None:
+    result = nowhere.parity("run", DATABASE_URL="dsql://localhost", HTTP_PORT="0")
+
+    assert result.code == 2
+    assert "'localhost' is no DSQL endpoint" in result.err
+
+
 def test_a_worker_without_topics_is_2(shell: Shell) -> None:
     shell.parity("migrate")
 

@@ -87,6 +87,8 @@ def test_an_address_behind_private_link_is_one() -> None:
         (f"dsql://user:pw@{HOST}", r"name \?role="),
         (f"dsql://{HOST}?sslmode=disable", r"\?sslmode=; it takes \?role="),
         (f"dsql://{HOST}?role=", r"\?role= is empty; give it a value"),
+        (f"dsql://{HOST}?role=admin&role=trader", r"\?role= is given 2 times; give it once"),
+        (f"dsql://{HOST}/exchange", "one database, postgres, and none 'exchange'"),
     ],
 )
 def test_an_address_that_dsql_does_not_have_is_refused(wrong: str, way_out: str) -> None:

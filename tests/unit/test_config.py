@@ -66,6 +66,7 @@ def test_a_new_incarnation_is_another_stream() -> None:
         ("DATABASE_URL", "", "must begin with postgresql:// or dsql://"),
         ("DATABASE_URL", "mysql://h/d", "must begin with postgresql:// or dsql://"),
         ("DATABASE_URL", "dsql://me@abc.dsql.eu-west-1.on.aws", "takes no user or password"),
+        ("DATABASE_URL", "dsql://arn:aws:dsql:eu-west-1:1:cluster/abc", "write dsql://<cluster>"),
         ("DATABASE_URL", "postgresql://h:port/d", "has no readable host and port"),
     ],
 )

@@ -26,6 +26,7 @@ from worker.ports import System
 
 DEFAULT_ROLE: Final = "parity_worker"
 ADMIN_ROLE: Final = "admin"
+DATABASE: Final = "postgres"
 CONNECTS_A_SECOND: Final = 20.0
 """Of one process; a cluster takes 100 a second from everybody."""
 CONNECTS_AT_ONCE: Final = 50
@@ -51,27 +52,37 @@ class DsqlAddress:
 def dsql_address(url: str) -> DsqlAddress:
     """Read a ``dsql://`` URL. Raises ConfigError that names the rule."""
     parts = urlsplit(url)
-    host = parts.hostname or ""
-    pairs = parse_qs(parts.query, keep_blank_values=True)
-    query = {name: values[-1] for name, values in pairs.items()}
+    host, query = parts.hostname or "", _query(parts.query)
     if parts.username or parts.password:
         raise _unfit("dsql:// takes no user or password: the IAM role decides; name ?role=")
-    if unknown := query.keys() - {"role", "region", "sslrootcert"}:
-        raise _unfit(f"dsql:// does not know ?{min(unknown)}=; it takes ?role=")
-    if empty := [name for name, value in query.items() if not value]:
-        raise _unfit(f"?{empty[0]}= is empty; give it a value or leave it out")
     named = _ENDPOINT.fullmatch(host)
     region = query.get("region") or (named[1] if named else "")
     if not host or not region:
         raise _unfit(f"{host!r} is no DSQL endpoint; write dsql://<cluster>.dsql.<region>.on.aws")
+    database = parts.path.strip("/") or DATABASE
+    if named and database != DATABASE:
+        raise _unfit(f"a cluster has one database, {DATABASE}, and none {database!r}")
     return DsqlAddress(
         host=host,
         region=region,
         port=parts.port or 5432,
-        database=parts.path.strip("/") or "postgres",
+        database=database,
         role=query.get("role", DEFAULT_ROLE),
         ca_file=query.get("sslrootcert"),
     )
+
+
+def _query(text: str) -> dict[str, str]:
+    """Read what stands behind the question mark. Raises ConfigError that names the rule."""
+    pairs = parse_qs(text, keep_blank_values=True)
+    if unknown := pairs.keys() - {"role", "region", "sslrootcert"}:
+        raise _unfit(f"dsql:// does not know ?{min(unknown)}=; it takes ?role=")
+    for name, values in pairs.items():
+        if len(values) > 1:
+            raise _unfit(f"?{name}= is given {len(values)} times; give it once")
+        if not values[0]:
+            raise _unfit(f"?{name}= is empty; give it a value or leave it out")
+    return {name: values[0] for name, values in pairs.items()}
 
 
 def _unfit(rule: str) -> ConfigError:
@@ -81,6 +92,12 @@ def _unfit(rule: str) -> ConfigError:
 def is_dsql(url: str) -> bool:
     """Return whether a database URL names a DSQL cluster."""
     return url.startswith("dsql://")
+
+
+def check(url: str) -> None:
+    """Raise ConfigError for a ``dsql://`` URL that can name no cluster."""
+    if is_dsql(url):
+        dsql_address(url)
 
 
 def age_s(url: str, system: System) -> float:
