@@ -219,7 +219,6 @@ class Bench:
 
     async def json_rows(self) -> Answer:
         """Pass rows as one JSON parameter."""
-        given = json.dumps([{"k": self._key(), "n": n} for n in range(3)])
         sql = (
             "INSERT INTO probe (k, n, t) SELECT k, n, '' FROM"
             " json_to_recordset($1::json) AS d(k uuid, n bigint)"
