@@ -519,12 +519,15 @@ def _print_json(value: object) -> None:
 
 
 def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(*head, box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in head:
+        # Nothing is cut off: what is last in a long word may be what it is about.
+        table.add_column(name, overflow="fold")
     for row in rows:
         table.add_row(*(f"{cell:,}" if type(cell) is int else str(cell) for cell in row))
     # What reads a pipe wants whole lines.
     width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    Console(width=width, highlight=False).print(table)
+    Console(width=width, highlight=False, markup=False).print(table)
 
 
 # Publishing.
