@@ -1,7 +1,8 @@
 """Where AWS credentials come from, on this machine: a container's endpoint, and STS.
 
 It answers from a thread of its own, so that a client which blocks its event loop can be told from
-one that does not, and only when it may: a test can hold an answer back.
+one that does not, and only when it may: a test can hold an answer back. What is signed with these
+credentials is not checked here, and that AWS answers in this way waits for an account.
 """
 
 import json

@@ -1,4 +1,8 @@
-"""Speaks TLS in front of a PostgreSQL that does not: from the first byte, as DSQL's endpoint."""
+"""Speaks TLS in front of a PostgreSQL that does not: from the first byte, as DSQL's endpoint.
+
+It shows whom a client trusts. It asks for no token and refuses no statement (`tests.support.dsql`
+does), and that Amazon's certificate is trusted waits for a cluster.
+"""
 
 import asyncio
 import contextlib

@@ -16,7 +16,7 @@ _MODELS: Final = {"dsql": ("service-2", "endpoint-rule-set-1")}
 
 
 class DsqlTokens:
-    """Tokens to connect to one cluster as one role. ``admin`` only migrates."""
+    """Tokens to connect to one cluster as one role. ``admin``, who migrates, has its own kind."""
 
     def __init__(self, host: str, region: str, *, admin: bool, clock: Monotonic) -> None:
         self._host, self._region, self._admin = host, region, admin
