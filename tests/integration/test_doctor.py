@@ -16,6 +16,7 @@ import pytest
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.admin import CreateAclsRequest
 
+from tests.support.aws import without_credentials
 from tests.support.books import TIMEOUT_S, buy, deposit, open_market, sell
 from tests.support.dsql_limits import StandIn, Target
 from tests.support.eventually import eventually
@@ -140,7 +141,32 @@ async def test_a_database_that_is_not_there_is_named_and_nothing_else_is_tried()
     await doctor.examine_database()
     found = {finding.name: finding for finding in doctor.findings}
     assert _missing(found) == {"connection"}
-    assert _not_tried(found) == found.keys() - {"connection"}
+    assert _not_tried(found) == found.keys() - {"token", "connection"}
+
+
+@pytest.mark.parametrize(("role", "action"), [("admin", "DbConnectAdmin"), ("w", "DbConnect")])
+async def test_credentials_that_are_not_found_are_told_from_a_cluster_that_is_not(
+    monkeypatch: pytest.MonkeyPatch, role: str, action: str
+) -> None:
+    without_credentials(monkeypatch)
+    address = f"dsql://localhost:1?region=us-east-1&role={role}"
+    driver = Driver(address, timeout_s=5)
+    doctor = Doctor(config.load(database_url=address), system(), driver)
+    await doctor.examine_database()
+    found = {finding.name: finding for finding in doctor.findings}
+    assert _missing(found) == {"token"}
+    assert found["token"].came_back == "no IAM token for localhost: NoCredentialsError"
+    assert found["connection"].came_back == "needs token"
+
+    for name, value in (("ACCESS_KEY_ID", "AKIDEXAMPLE"), ("SECRET_ACCESS_KEY", "secret")):
+        monkeypatch.setenv(f"AWS_{name}", value)
+    await cluster(address).close()
+    doctor.findings.clear()
+    await doctor.examine_database()
+    await cluster(address).close()
+    found = {finding.name: finding for finding in doctor.findings}
+    assert found["token"].came_back == f"minted, for dsql:{action}"
+    assert _missing(found) == {"connection"}
 
 
 async def test_an_empty_database_is_to_be_migrated(empty_database_url: str) -> None:

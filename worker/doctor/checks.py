@@ -26,7 +26,8 @@ CHECK_S: Final = 60.0
 """How long one check may take. Making the scratch tables may take as long again for each index."""
 SCRATCH_S: Final = 300.0
 CLEAN_S: Final = 120.0
-CONNECTION, SCRATCH, BROKERS = "connection", "scratch tables", "brokers"
+TOKEN, CONNECTION = "token", "connection"
+SCRATCH, BROKERS = "scratch tables", "brokers"
 STATEMENT, STEPS = "batch in a statement", "batch in steps"
 
 Probe = Callable[[], Awaitable[Answer]]
@@ -78,7 +79,8 @@ class Doctor:
 
     async def _look(self, database: Database) -> None:
         ask, needs = self._ask_database, (CONNECTION,)
-        await ask(CONNECTION, "connect twice, isolation", database.connected)
+        await ask(TOKEN, "botocore's credentials", database.token)
+        await ask(CONNECTION, "connect twice, isolation", database.connected, (TOKEN,))
         await ask("TLS", "version, cipher, certificate", database.encrypted, needs)
         await ask("settings", "SHOW of each that counts", database.settings, needs)
         await ask("clock", "clock_timestamp() against ours", database.clock, needs)

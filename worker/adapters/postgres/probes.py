@@ -4,6 +4,7 @@ Only ``Scratch`` is written to. Every probe returns what came back, with the SQL
 refused, or raises StoreError; each call of the driver ends within the timeout.
 """
 
+import asyncio
 import json
 from base64 import b64encode
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -66,6 +67,13 @@ class Driver:
         """Connect as a lane does. Raises Unavailable, ConfigError."""
         return await connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
 
+    async def token(self) -> str:
+        """Mint a token for DSQL; return the IAM action that it is for. Raises Unavailable."""
+        cluster = target.cluster(self._url)
+        async with asyncio.timeout(self._timeout_s):
+            await cluster.token()
+        return cluster.action
+
     @property
     def is_dsql(self) -> bool:
         return target.is_dsql(self._url)
@@ -82,6 +90,12 @@ class Database:
         self._driver, self._system = driver, system
         self._session: asyncpg.Connection[asyncpg.Record] | None = None
         self.registered: dict[str, int] = {}
+
+    async def token(self) -> Answer:
+        """Mint what a connection gives as its password: by credentials alone, without a cluster."""
+        if not self._driver.is_dsql:
+            return ok("none: this is PostgreSQL")
+        return ok(f"minted, for {await self._driver.token()}")
 
     async def connected(self) -> Answer:
         """Connect twice: the second time with what the first one made ready."""

@@ -147,6 +147,15 @@ class Dsql:
             raise _unfit(f"?sslrootcert={address.ca_file}: {error}; name a PEM file") from error
         self._context.set_alpn_protocols(["postgresql"])
 
+    async def token(self) -> str:
+        """Return what a connection gives as its password. Raises Unavailable."""
+        return await self._tokens.token()
+
+    @property
+    def action(self) -> str:
+        """Return what IAM must allow who connects."""
+        return f"dsql:DbConnect{'Admin' if self._address.role == ADMIN_ROLE else ''}"
+
     async def connect(
         self, settings: Mapping[str, str], *, timeout_s: float
     ) -> "asyncpg.Connection[asyncpg.Record]":
@@ -159,7 +168,7 @@ class Dsql:
                 port=address.port,
                 user=address.role,
                 database=address.database,
-                password=self._tokens.token,
+                password=self.token,
                 ssl=self._context,
                 direct_tls=True,
                 server_settings={"application_name": settings["application_name"]},
