@@ -24,6 +24,7 @@ from tests.support.system import System
 from tests.support.tls_terminator import CA_FILE, tls_terminator
 from worker import app, config
 from worker.adapters.answer import Verdict
+from worker.adapters.postgres import probes
 from worker.adapters.postgres.probes import Bench, Driver
 from worker.adapters.postgres.scratch import PREFIX
 from worker.adapters.postgres.target import cluster
@@ -174,6 +175,21 @@ async def test_an_empty_database_is_to_be_migrated(empty_database_url: str) -> N
     assert _missing(found) == {"migrations"}
     assert "run `parity migrate`" in found["migrations"].came_back
     assert _not_tried(found) == {"rights", "streams"}
+
+
+@pytest.mark.parametrize(
+    ("off_s", "verdict"), [(3, Verdict.NOTE), (-3, Verdict.NOTE), (-200, Verdict.MISSING)]
+)
+async def test_clocks_that_differ_are_noticed(
+    url: str, monkeypatch: pytest.MonkeyPatch, off_s: int, verdict: Verdict
+) -> None:
+    monkeypatch.setattr(probes, "wall_clock_ms", lambda: wall_clock_ms() - off_s * 1_000)
+    database = probes.Database(Driver(url, timeout_s=TIMEOUT_S), system())
+    await database.connected()
+    answer = await database.clock()
+    await database.close()
+    assert answer.verdict is verdict
+    assert float(answer.text.split()[0]) == pytest.approx(off_s, abs=0.9)
 
 
 @pytest.mark.parametrize(
