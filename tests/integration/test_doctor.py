@@ -177,6 +177,19 @@ async def test_an_empty_database_is_to_be_migrated(empty_database_url: str) -> N
     assert _not_tried(found) == {"rights", "streams"}
 
 
+@pytest.mark.parametrize(("is_dsql", "verdict"), [(True, Verdict.MISSING), (False, Verdict.NOTE)])
+async def test_a_line_in_the_clear_is_for_postgresql_alone(
+    url: str, is_dsql: bool, verdict: Verdict
+) -> None:
+    driver: Any = StandIn(url, Target(), is_dsql=is_dsql)
+    database = probes.Database(driver, system())
+    await database.connected()
+    answer = await database.encrypted()
+    await database.close()
+    assert answer.verdict is verdict
+    assert answer.text.startswith("no TLS")
+
+
 @pytest.mark.parametrize(
     ("off_s", "verdict"), [(3, Verdict.NOTE), (-3, Verdict.NOTE), (-200, Verdict.MISSING)]
 )
