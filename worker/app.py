@@ -105,7 +105,6 @@ class Worker:
             system=self.system,
             metrics=metrics,
             published_batch_no=lambda: publisher.published_batch_no,
-            in_steps=self.settings.commit_mode == "steps",
         )
 
 

@@ -1,8 +1,7 @@
 """From a step to its commit: the whole error policy (design §4, "What came back").
 
     one row                  committed: adopt
-    lost race                same statement again; after 3, refetch and replan; never give up;
-                             lost again: with half of it, and once a statement while that halves
+    lost race                refetch and replan, from the second on half as much; never give up
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
     larger than is ever sent the same, and nothing was asked
@@ -26,7 +25,6 @@ from worker.errors import (
     Conflict,
     Fenced,
     LaneHalted,
-    NotAsOne,
     OutcomeUnknown,
     ParityError,
     Poison,
@@ -41,13 +39,8 @@ from worker.wire import facts as facts_text
 from worker.wire import journal
 from worker.wire import resume as resume_text
 
-SAME_STATEMENT_MAX: Final = 3
-LOST_RACES_MAX: Final = 8
-"""Lost races after which every further one halves the batch; as many may the smallest one lose
-before it goes without draws."""
-IN_STEPS_RACES_MAX: Final = 1
-"""The same of a batch in steps, which is exposed for a dozen round trips (``make races``)."""
-ANY_NUMBER: Final = Limits(0).commands
+LOST_RACES_MAX: Final = 16
+"""Races that a step may lose before the smallest batch that is left of it goes without draws."""
 GATHERING_RACES_MAX: Final = 9
 UNKNOWN_MAX: Final = 2
 READINGS_MAX: Final = 8
@@ -84,10 +77,6 @@ class Attempt:
     limits: Limits
     facts: Facts
     lost_races: int = 0
-    lost_at_smallest: int = 0
-    """Of these, by a batch that could not be halved."""
-    halves: bool = False
-    """Whether what lost last was more than one command, or one fill."""
     refused: tuple[object, ...] | None = None
 
 
@@ -104,10 +93,6 @@ class Committer:
     metrics: LaneMetrics
     published_batch_no: Callable[[], int]
     lost_at: dict[AccountId, int] = field(default_factory=dict)
-    in_steps: bool = False
-    """Whether batches go in steps. Then lost races also halve the batches that follow."""
-    commands_max: int = ANY_NUMBER
-    """Halved by lost races in steps, doubled by every batch that lost none."""
 
     async def carry_out(
         self, step: Step, no_draws: frozenset[AccountId] = frozenset()
@@ -118,7 +103,7 @@ class Committer:
         it was.
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
-        attempt = Attempt(step, Limits(self.rows, commands=self.commands_max), facts)
+        attempt = Attempt(step, Limits(self.rows), facts)
         if lack := foresee(self.state, step, attempt.limits):
             attempt.facts = facts.and_read(await self._read(lack))
         while True:
@@ -130,8 +115,6 @@ class Committer:
             statement, row = self._seal(attempt, batch)
             if self._fits(statement) and await self._send(attempt, batch, statement):
                 batch.adopt()
-                if not attempt.lost_races:
-                    self.commands_max = min(2 * self.commands_max, ANY_NUMBER)
                 self._count(batch)
                 return batch, row
             if not self._fits(statement):
@@ -177,21 +160,17 @@ class Committer:
 
         When it did not, the batch is discarded and the attempt says how to plan the next one.
         """
-        # In steps half of what has lost is tried sooner than the same again.
-        tries_max = 1 if self.in_steps and attempt.halves else SAME_STATEMENT_MAX
-        conflicts = unknowns = tries = 0
+        unknowns = tries = 0
         while True:
             began = self.system.clock()
             try:
                 await self.store.commit(statement)
             except StoreError as error:
                 self.metrics.came_back(type(error).__name__, self.system.clock() - began)
-                conflicts += isinstance(error, Conflict)
                 unknowns += isinstance(error, OutcomeUnknown)
-                self.in_steps |= isinstance(error, NotAsOne)
                 if isinstance(error, Refused | Unfit):
                     return await self._judge(attempt, batch, statement, error)
-                if conflicts >= tries_max:
+                if isinstance(error, Conflict):
                     await self._lose_race(attempt, batch)
                     return False
                 if isinstance(error, Poison) or unknowns >= UNKNOWN_MAX:
@@ -241,7 +220,6 @@ class Committer:
         """Refetch; only accounts whose sources are no longer enough go without draws from here."""
         batch.discard()
         attempt.lost_races += 1
-        attempt.halves = batch.answered > 1 or batch.draft.fills > 1
         self.metrics.lost_race()
         purses = {a: p for a, p in batch.draft.purses.items() if p.known}
         read = await self._read(Lack(accounts=set(purses)))
@@ -250,8 +228,9 @@ class Committer:
             pockets = read.accounts.get(account_id) or {}
             if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):
                 losers.add(account_id)
-        self._race_with_less(attempt, batch)
-        patient = attempt.lost_at_smallest <= LOST_RACES_MAX
+        # Alone, a race may just have been lost to chance.
+        halved = attempt.lost_races > 1 and self._halve(attempt, batch)
+        patient = halved or attempt.lost_races <= LOST_RACES_MAX
         if not patient:
             losers |= {account_id for account_id, purse in purses.items() if purse.drawn}
         self.lost_at.update(dict.fromkeys(losers, self.state.batch_no))
@@ -264,18 +243,7 @@ class Committer:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
         elif losers and self.state.home.kind is StreamKind.TRANSFERS:
             raise MustGather(frozenset(losers))
-        # In steps half a batch need not wait for what the whole one has lost.
-        races = attempt.lost_at_smallest if self.in_steps else attempt.lost_races
-        await self._back_off(max(1, races))
-
-    def _race_with_less(self, attempt: Attempt, batch: Batch) -> None:
-        """Halve the batch once it has lost enough; in steps those that follow, too."""
-        attempt.lost_at_smallest += not attempt.halves
-        whole_max = IN_STEPS_RACES_MAX if self.in_steps else LOST_RACES_MAX
-        if attempt.lost_races <= whole_max and self.commands_max == ANY_NUMBER:
-            return
-        if self._halve(attempt, batch) and self.in_steps:
-            self.commands_max = max(1, attempt.limits.commands)
+        await self._back_off(max(1, attempt.lost_races - LOST_RACES_MAX))
 
     def _halve(self, attempt: Attempt, batch: Batch) -> bool:
         """Plan half as much from here on; return False if there is nothing left to halve."""

@@ -3,7 +3,7 @@
 ParityError
 ├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
 ├── StoreError
-│   ├── Conflict            a lost race, nothing written: run the same statement again
+│   ├── Conflict            a lost race, nothing written: read and plan again
 │   │   ├── SchemaChanged   lost to a change of the schema: prepare it again before
 │   │   └── NotAsOne        the target refuses the batch as one statement: it goes in steps now
 │   ├── Refused             a constraint said no, nothing written: read the lane row first

@@ -198,7 +198,6 @@ class Ours:
             epoch=epoch,
             owner="emulation",
             rows=ROWS_A_BATCH,
-            in_steps=self._in_steps,
             system=self._system,
             metrics=metrics,
             published_batch_no=lambda: publisher.published_batch_no,

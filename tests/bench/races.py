@@ -170,7 +170,6 @@ async def _at_work(flow: str, window_s: float, seed: int) -> AsyncIterator[list[
             system=System(clock=loop.time, sleep=asyncio.sleep, random=random),
             metrics=LaneMetrics(Metrics(), "far.orders", partition),
             published_batch_no=lambda: 0,
-            in_steps=window_s == WINDOWS_S["in steps"],
         )
         runners.append(Runner(committer, store, own))
     tasks = [asyncio.create_task(runner.work()) for runner in runners]

@@ -149,11 +149,18 @@ RACES: Final = (
         tests(f"{COMMITTER}::test_a_lost_race_reads_the_pockets_again"),
     ),
     mutant(
-        "a conflict is planned again at once",
+        "the first lost race halves the batch",
         COMMIT,
-        "tries_max = 1 if self.in_steps and attempt.halves else SAME_STATEMENT_MAX",
-        "tries_max = 1",
-        tests(f"{COMMITTER}::test_a_conflict_runs_the_same_statement_again_and_then_plans_anew"),
+        "halved = attempt.lost_races > 1 and self._halve(attempt, batch)",
+        "halved = self._halve(attempt, batch)",
+        tests(f"{COMMITTER}::test_what_lost_a_race_is_planned_anew_and_the_second_time_half_of_it"),
+    ),
+    mutant(
+        "lost races never halve the batch",
+        COMMIT,
+        "halved = attempt.lost_races > 1 and self._halve(attempt, batch)",
+        "halved = False",
+        tests(f"{COMMITTER}::test_what_lost_a_race_is_planned_anew_and_the_second_time_half_of_it"),
     ),
     mutant(
         "a loser's draws are not stopped",
@@ -200,26 +207,12 @@ RACES: Final = (
     mutant(
         "a race that is always lost is run for ever",
         COMMIT,
-        "patient = attempt.lost_at_smallest <= LOST_RACES_MAX",
+        "patient = halved or attempt.lost_races <= LOST_RACES_MAX",
         "patient = True",
         tests(
             f"{COMMITTER}"
             "::test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_end"
         ),
-    ),
-    mutant(
-        "a lane that loses races takes as much as before",
-        COMMIT,
-        "self.commands_max = max(1, attempt.limits.commands)",
-        "self.commands_max = ANY_NUMBER",
-        tests(f"{COMMITTER}::test_a_lane_that_lost_races_takes_less_until_it_has_won_again"),
-    ),
-    mutant(
-        "a lane that lost races takes less for ever",
-        COMMIT,
-        "self.commands_max = min(2 * self.commands_max, ANY_NUMBER)",
-        "self.commands_max = min(self.commands_max, ANY_NUMBER)",
-        tests(f"{COMMITTER}::test_a_lane_that_lost_races_takes_less_until_it_has_won_again"),
     ),
     mutant(
         "a withdrawal that lost its race is refused at once",

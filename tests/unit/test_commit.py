@@ -29,9 +29,7 @@ from tests.support.fake_store import FakeBooks, FakeDatabase, FakeStore, Transac
 from worker import commit
 from worker.commit import (
     EXACT_DRAW_BATCHES,
-    IN_STEPS_RACES_MAX,
     LOST_RACES_MAX,
-    SAME_STATEMENT_MAX,
     UNKNOWN_MAX,
     Committer,
     MustGather,
@@ -43,7 +41,7 @@ from worker.domain.events import Event
 from worker.domain.plan import Answer, Batch
 from worker.domain.state import Home, LaneState, MarketStatus
 from worker.domain.units import WALLET, AccountId, Lane, Offset
-from worker.errors import Conflict, Fenced, NotAsOne, OutcomeUnknown, Poison, Refused, StoreError
+from worker.errors import Conflict, Fenced, OutcomeUnknown, Poison, Refused, StoreError
 from worker.ports import Standing, Statement, System
 from worker.telemetry import LaneMetrics, Metrics
 from worker.wire import facts as facts_text
@@ -352,11 +350,20 @@ async def test_a_bug_in_the_rules_halts_its_market_and_the_lane_goes_on(bench: B
 
 
 @pytest.mark.shows("F19", "F20")
-async def test_a_conflict_runs_the_same_statement_again_and_then_plans_anew(bench: Bench) -> None:
-    bench.line.troubles.extend([failing(Conflict("40001"))] * SAME_STATEMENT_MAX)
-    await bench.carry_out(buy(MARKET, ANN, 1, 50))
-    same = [statement is bench.line.sent[0] for statement in bench.line.sent]
-    assert same == [True] * SAME_STATEMENT_MAX + [False]
+async def test_what_lost_a_race_is_planned_anew_and_the_second_time_half_of_it(
+    bench: Bench,
+) -> None:
+    resting = [buy(MARKET, CAT, 1, 40, str(n)) for n in range(16)]
+    bench.line.troubles.extend([failing(Conflict("40001"))] * 4)
+    assert (await bench.carry_out(*resting)).answered == 2
+    assert [len(rows_of(s, "orders")) for s in bench.line.sent] == [16, 16, 8, 4, 2]
+
+
+async def test_a_batch_after_lost_races_is_whole_again(bench: Bench) -> None:
+    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
+    bench.line.troubles.extend([failing(Conflict("40001"))] * 2)
+    answered = [(await bench.carry_out(*cancels)).answered for _ in range(2)]
+    assert answered == [8, 16]
 
 
 async def test_a_lost_race_reads_the_pockets_again(bench: Bench) -> None:
@@ -397,13 +404,11 @@ async def test_a_loser_draws_exactly_for_64_batches(bench: Bench) -> None:
     assert drawn(batch) == {ids.account_key(ANN): (2_400 - 2 * EXACT) // 4}
 
 
-@pytest.mark.parametrize("in_steps", [False, True])
 @pytest.mark.shows("F19")
 async def test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_end(
-    bench: Bench, in_steps: bool
+    bench: Bench,
 ) -> None:
     """Somebody is always faster, and has put everything back before anybody looks."""
-    bench.committer.in_steps = in_steps
 
     def refusing(statement: Statement) -> StoreError | None:
         missed = Refused("pockets", constraint="batches_pockets_missed")
@@ -412,41 +417,8 @@ async def test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_
     bench.line.refusing = refusing
     batch = await bench.carry_out(buy(MARKET, ANN, 1, 50), buy(MARKET, ANN, 2, 50))
     assert batch.answered == 1
-    whole = 1 + (IN_STEPS_RACES_MAX if in_steps else LOST_RACES_MAX)
-    smallest, without_draws = LOST_RACES_MAX + 1, 1
-    assert len(bench.line.sent) == whole + smallest + without_draws
+    assert len(bench.line.sent) == LOST_RACES_MAX + 2
     assert "FUNDS_IN_USE" in str(batch.draft.entries)
-
-
-@pytest.mark.shows("F19")
-async def test_a_lane_that_lost_races_takes_less_until_it_has_won_again(bench: Bench) -> None:
-    bench.committer.in_steps = True
-    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
-    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
-    answered = [(await bench.carry_out(*cancels)).answered for _ in range(4)]
-    assert answered == [8, 8, 16, 16]
-
-
-async def test_a_target_that_refuses_the_batch_as_one_is_raced_with_less_from_then_on(
-    bench: Bench,
-) -> None:
-    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
-    bench.line.troubles.append(failing(NotAsOne("0A000")))
-    assert (await bench.carry_out(*cancels)).answered == 16
-    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
-    assert (await bench.carry_out(*cancels)).answered == 8
-
-
-@pytest.mark.shows("F19")
-async def test_a_lane_that_still_takes_less_halves_with_the_first_race_it_loses(
-    bench: Bench,
-) -> None:
-    bench.committer.in_steps = True
-    cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
-    bench.line.troubles.extend([failing(Conflict("40001"))] * (SAME_STATEMENT_MAX + 1))
-    await bench.carry_out(*cancels)
-    bench.line.troubles.extend([failing(Conflict("40001"))] * SAME_STATEMENT_MAX)
-    assert (await bench.carry_out(*cancels)).answered == 4
 
 
 async def test_a_withdrawal_that_lost_its_race_must_be_gathered(books: FakeBooks) -> None:
