@@ -2,13 +2,17 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 
 import pytest
+from aiokafka import conn
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError
 
 from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
 from tests.support.books import buy, deposit, open_market, sell
+from tests.support.eventually import eventually
 from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
 from tests.support.system import SESSION_S, Member, System
 from tests.support.tls_terminator import CA_FILE
@@ -17,10 +21,17 @@ from worker.adapters.iam import NoToken
 from worker.adapters.kafka import AiokafkaBroker, Deadlines
 from worker.adapters.kafka.settings import Security, encrypted, msk_iam
 from worker.errors import BrokerError, ConfigError
+from worker.ports import TopicPartition
 from worker.topics import find_streams
 
 pytestmark = pytest.mark.integration
 
+SESSION_LIFE_S = 2.0
+ROUNDS = 4
+ASKED_IN_VAIN = 8
+CONNECTIONS_MAX = 400
+"""A round opens some ten. In a busy loop there are thousands of tries, or of lines."""
+LINES_A_CONNECTION = 10
 BEARER = "auth=Bearer"
 """Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
 IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
@@ -42,7 +53,8 @@ async def _join(system: System, kafka: SecureKafka, security: Security) -> Membe
         security=security,
         deadlines=Deadlines(session_s=SESSION_S),
     )
-    worker = app.Worker(settings, broker, await find_streams(settings, broker))
+    streams = await find_streams(settings, app.make_broker(system.settings))
+    worker = app.Worker(settings, broker, streams)
     task = asyncio.create_task(worker.assignments.run(), name="member")
     system.workers.append(member := Member(worker, broker, task))
     return member
@@ -98,6 +110,100 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
 
     assert len(issuer.minted) == 1
     assert BEARER not in talkative.text
+
+
+class EverySeventh:
+    """Tokens 0, 7, 14, …"""
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and number % 7 == 0
+
+
+@pytest.mark.shows("F28", "F32", "A28", "A37")
+@pytest.mark.parametrize("refused", [(), EverySeventh()], ids=["none", "every seventh"])
+async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
+    kafka: SecureKafka,
+    database_url: str,
+    topic_prefix: str,
+    refused: Container[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False, refused=refused)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        for number in range(ROUNDS):
+            await system.publish(deposit(f"account-{number}", 100))
+            await system.answered()
+            # All is connected that has something to do: until a session ends, and a new one begins.
+            before = len(issuer.minted)
+            await eventually(lambda before=before: len(issuer.minted) > before, 60)  # type: ignore[misc]
+        await system.check_invariants()
+        assert len(await system.events("DEPOSITED")) == ROUNDS
+        _require_calm(issuer, caplog)
+
+
+@pytest.mark.shows("F28")
+async def test_without_credentials_for_a_while_a_worker_waits_and_goes_on(
+    kafka: SecureKafka, database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        await system.publish(deposit("ann", 100))
+        await system.answered()
+        issuer.failing = True
+        await system.publish(deposit("ben", 100))
+        await eventually(lambda: issuer.asked_in_vain >= ASKED_IN_VAIN, 60)
+        issuer.failing = False
+        await system.check_invariants()
+        assert len(await system.events("DEPOSITED")) == 2
+        _require_calm(issuer, caplog)
+
+
+def _require_calm(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever happened, nobody tried again as fast as it could."""
+    tries = len(issuer.minted) + issuer.asked_in_vain
+    assert tries < CONNECTIONS_MAX
+    assert len(caplog.records) < tries * LINES_A_CONNECTION
+
+
+@pytest.mark.shows("F28", "A37")
+async def test_a_token_that_was_refused_is_given_to_nobody_else(kafka: SecureKafka) -> None:
+    issuer = Issuer(life_s=3600, reused=True, refused={0})
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
+    )
+    with pytest.raises(BrokerError, match="Unable to bootstrap"):
+        await broker.producer()
+    await (await broker.producer()).close()
+
+    assert len(issuer.minted) == 2
+
+
+@pytest.mark.shows("A37")
+async def test_a37_who_does_not_hear_a_refusal_knows_no_broker(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    security = Issuer(life_s=3600, reused=True, refused={0}).security()
+    monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
+    client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap, **security.arguments())
+    await client.bootstrap()
+    assert not client.cluster.brokers()
+    await client.close()
+
+
+@pytest.mark.shows("A37")
+async def test_a37_a_reader_that_knows_no_broker_does_not_start(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True, refused={0})
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
+    )
+    monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
+    with pytest.raises(BrokerError, match="names no brokers"):
+        await broker.tail(TopicPartition("topic", 0), 1)
+    assert len(caplog.records) < LINES_A_CONNECTION
 
 
 @pytest.mark.shows("F29")

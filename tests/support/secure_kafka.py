@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -24,6 +24,8 @@ from worker.embedded import kafka as embedded
 from worker.embedded.process import free_port
 
 _LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
+
+ISSUED_BEFORE_S = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,11 +61,17 @@ def secure_kafka() -> Iterator[SecureKafka]:
 
 
 class Issuer:
-    """Mints tokens that live ``life_s``; ``reused``: each serves many connections."""
+    """Mints tokens that live ``life_s``; ``reused``: each serves many connections.
 
-    def __init__(self, *, life_s: float, reused: bool) -> None:
+    Of those in ``refused``, counted from 0, the broker lets none in: their life is over.
+    """
+
+    def __init__(self, *, life_s: float, reused: bool, refused: Container[int] = ()) -> None:
         self._life_s = life_s
+        self._refused = refused
         self.minted: list[str] = []
+        self.failing = False
+        self.asked_in_vain = 0
         # A clock that leaps makes every token too old to be used again.
         leaps = count(step=1_000_000)
         clock = time.monotonic if reused else lambda: float(next(leaps))
@@ -80,8 +88,13 @@ class Issuer:
         )
 
     async def _mint(self) -> str:
+        if self.failing:
+            self.asked_in_vain += 1
+            raise ConnectionRefusedError("no credentials to be had")
         now_s = time.time()
-        claims = {"sub": "parity", "iat": now_s, "exp": now_s + self._life_s}
+        life_s = -1.0 if len(self.minted) in self._refused else self._life_s
+        # Of a token from within the same millisecond the broker may say that it is of the future.
+        claims = {"sub": "parity", "iat": now_s - ISSUED_BEFORE_S, "exp": now_s + life_s}
         parts = ({"alg": "none"}, claims)
         token = "".join(f"{_encoded(part)}." for part in parts)
         self.minted.append(token)
