@@ -1,7 +1,9 @@
 """TLS and bearer tokens to a real broker: every client of the worker, and sessions that end."""
 
 import asyncio
+import json
 import logging
+import sys
 from collections.abc import Container, Iterator
 
 import pytest
@@ -10,11 +12,12 @@ from aiokafka.client import AIOKafkaClient
 from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError
 
+from producers import load
 from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
 from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
 from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
-from tests.support.system import SESSION_S, Member, System
+from tests.support.system import REPOSITORY, SESSION_S, Member, System
 from tests.support.tls_terminator import CA_FILE
 from worker import app, config
 from worker.adapters.iam import NoToken
@@ -268,6 +271,41 @@ async def test_without_a_token_every_client_ends_in_a_broker_error(
         await broker.describe(["topic"])
     with pytest.raises(BrokerError):
         await broker.producer()
+
+
+async def test_the_load_generator_goes_where_the_workers_settings_lead(
+    kafka: SecureKafka, database_url: str, topic_prefix: str
+) -> None:
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        environment = system.environment(
+            bootstrap_servers=kafka.encrypted, kafka_security="SSL", kafka_ca_file=CA_FILE
+        )
+        command = [sys.executable, "-m", "worker", "load", "--orders", "20", "--report-json", "-"]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=pipe, env=environment, cwd=REPOSITORY
+        )
+        output, _ = await process.communicate()
+        ends = await system.log.ends()
+
+    report = json.loads(output.splitlines()[-1])
+    assert (process.returncode, report["event"]) == (0, "done")
+    assert sum(ends.values()) == report["acknowledged"] > 20
+
+
+def test_the_load_generator_shows_the_token_that_it_is_given(
+    kafka: SecureKafka, topic_prefix: str
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True)
+    names = [f"{topic_prefix}orders", f"{topic_prefix}transfers"]
+    plain = AiokafkaBroker(kafka.plain, "group", "client")
+    asyncio.run(plain.create_topics(dict.fromkeys(names, 2), replication_factor=1))
+    where = ["--bootstrap", kafka.bootstrap, "--orders-topic", names[0]]
+    security = issuer.security().arguments()
+
+    code = load.main([*where, "--transfers-topic", names[1], "--orders", "20"], security=security)
+
+    assert (code, len(issuer.minted)) == (0, 1)
 
 
 # Settings.

@@ -30,24 +30,28 @@ ISSUED_BEFORE_S = 600
 
 @dataclass(frozen=True, slots=True)
 class SecureKafka:
-    """``plain`` is the same cluster without any of it, for the rest of a test."""
+    """The same cluster: by TLS and token, by TLS alone, and, for the rest of a test, as it is."""
 
     bootstrap: str
+    encrypted: str
     plain: str
 
 
 @contextmanager
 def secure_kafka() -> Iterator[SecureKafka]:
-    port, controller_port, secure_port = free_port(), free_port(), free_port()
-    plain, secure = f"PLAINTEXT://127.0.0.1:{port}", f"TOKEN://localhost:{secure_port}"
-    own = "listener.name.token"
+    port, controller_port, secure_port, tls_port = (free_port() for _ in range(4))
+    plain = f"PLAINTEXT://127.0.0.1:{port}"
+    secure = f"TOKEN://localhost:{secure_port},ENCRYPTED://localhost:{tls_port}"
+    own, tls = "listener.name.token", "listener.name.encrypted"
     config = {
         "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller_port},{secure}",
         "advertised.listeners": f"{plain},{secure}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL,ENCRYPTED:SSL"
+        ),
         "inter.broker.listener.name": "PLAINTEXT",
-        f"{own}.ssl.keystore.type": "PEM",
-        f"{own}.ssl.keystore.location": str(TLS / "right.pem"),
+        **{f"{listener}.ssl.keystore.type": "PEM" for listener in (own, tls)},
+        **{f"{listener}.ssl.keystore.location": str(TLS / "right.pem") for listener in (own, tls)},
         f"{own}.sasl.enabled.mechanisms": "OAUTHBEARER",
         f"{own}.oauthbearer.sasl.jaas.config": f'{_LOGIN} unsecuredLoginStringClaim_sub="broker";',
     }
@@ -57,7 +61,7 @@ def secure_kafka() -> Iterator[SecureKafka]:
         patch.setattr(embedded, "free_port", lambda: next(ports))
         server = EmbeddedKafka.start(config=config)
     with server:
-        yield SecureKafka(f"localhost:{secure_port}", f"127.0.0.1:{port}")
+        yield SecureKafka(f"localhost:{secure_port}", f"localhost:{tls_port}", f"127.0.0.1:{port}")
 
 
 class Issuer:
