@@ -41,6 +41,7 @@ from aiokafka.errors import (
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     OutOfOrderSequenceNumber,
+    SaslAuthenticationFailed,
 )
 from typing_extensions import override
 
@@ -736,3 +737,6 @@ async def test_a37_through_the_port_a_challenge_is_answered_and_the_token_droppe
         # An empty answer is a welcome.
         assert await dialogue.step(b"") is None
         assert await dialogue.step(CHALLENGE) == (b"\x01", True)
+        for answer in (b"", CHALLENGE):
+            with pytest.raises(SaslAuthenticationFailed, match="invalid_token"):
+                await dialogue.step(answer)

@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Container, Iterator
+from collections.abc import Container, Iterator, Sequence
 
 import pytest
 from aiokafka import conn
@@ -113,6 +113,16 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
 
     assert len(issuer.minted) == 1
     assert BEARER not in talkative.text
+
+
+class Nobody:
+    """Is told who owns what, and does nothing about it."""
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
 
 
 class EverySeventh:
@@ -240,17 +250,19 @@ async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
 
 
 @pytest.mark.shows("F63")
-async def test_a_token_that_the_broker_refuses_is_a_broker_error_by_the_deadline(
-    kafka: SecureKafka,
+async def test_a_token_that_the_broker_refuses_is_a_broker_error_at_once(
+    kafka: SecureKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
     expired = Issuer(life_s=-60, reused=True)
     broker = AiokafkaBroker(
         kafka.bootstrap, "group", "client", security=expired.security(), deadlines=IMPATIENT
     )
-    with pytest.raises(BrokerError):
-        await broker.describe(["topic"])
-    with pytest.raises(BrokerError):
-        await broker.producer()
+    consumer = await broker.consumer(["topic"], Nobody())
+    for call in (broker.describe(["topic"]), broker.producer(), consumer.start()):
+        with pytest.raises(BrokerError, match="Unable to bootstrap"):
+            await call
+    assert len(expired.minted) == 3
+    _require_calm(expired, caplog)
 
 
 async def test_without_a_token_every_client_ends_in_a_broker_error(

@@ -18,7 +18,7 @@ from aiobotocore.session import AioSession
 from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
 from aiokafka.conn import OAuthAuthenticator
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import NoCredentialsError
@@ -77,13 +77,20 @@ class Dialogue(OAuthAuthenticator):
     def __init__(self, *, sasl_oauth_token_provider: AbstractTokenProvider) -> None:
         super().__init__(sasl_oauth_token_provider=sasl_oauth_token_provider)  # type: ignore[no-untyped-call]
         self._provider = sasl_oauth_token_provider
+        self._refusal = b""
 
     @override
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
-        """Return what is sent next; None when all is said."""
+        """Return what is sent next; None when all is said.
+
+        Raises SaslAuthenticationFailed when a refusal is not followed by the error that must be.
+        """
+        if self._refusal:
+            raise SaslAuthenticationFailed(self._refusal.decode(errors="replace"))
         if not payload:
             first: tuple[bytes, bool] | None = await super().step(payload)  # type: ignore[no-untyped-call]
             return first
+        self._refusal = payload
         if isinstance(self._provider, BearerTokens):
             await self._provider.refused()
         return _GO_ON, True
