@@ -1,5 +1,7 @@
 """A process of its own that publishes a flow: ``python -m producers.load --help``.
 
+``parity load`` is the same with the worker's settings: brokers, security and topics.
+
 The flow depends on the seed alone, so a run that was killed is simply run again: what arrived twice
 is answered DUPLICATE. Orders and deposits are different topics, read side by side: whoever wants no
 UNKNOWN_ACCOUNT at the start runs ``--phase fund``, waits for the DEPOSITED events, then
@@ -71,8 +73,13 @@ class Run:
         }
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Publish; return 0 when done or stopped, 1 when the broker did not take everything."""
+def main(
+    arguments: Sequence[str] | None = None, *, security: Mapping[str, object] | None = None
+) -> int:
+    """Publish; return 0 when done or stopped, 1 when the broker did not take everything.
+
+    ``security`` is that of `OrderPublisher`; `parity load` gives it the worker's.
+    """
     options = _parser().parse_args(arguments)
     try:
         settings = FlowSettings(
@@ -86,14 +93,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.write(f"producers.load: {error}\n")
         return 2
     try:
-        asyncio.run(_publish(options, settings))
+        asyncio.run(_publish(options, settings, security))
     except PublisherError as error:
         sys.stderr.write(f"producers.load: {type(error).__name__}: {error}\n")
         return 1
     return 0
 
 
-async def _publish(options: argparse.Namespace, settings: FlowSettings) -> None:
+async def _publish(
+    options: argparse.Namespace, settings: FlowSettings, security: Mapping[str, object] | None
+) -> None:
     run = Run(options, settings, FLOWS[options.flow](settings))
     for number in (signal.SIGTERM, signal.SIGINT):
         # What is in flight is still waited for; the rest is not sent.
@@ -105,6 +114,7 @@ async def _publish(options: argparse.Namespace, settings: FlowSettings) -> None:
         transfers_topic=options.transfers_topic,
         orders_partitions=options.orders_partitions,
         transfers_partitions=options.transfers_partitions,
+        security=security,
     ) as publisher:
         progress = asyncio.create_task(_progress(run, publisher), name="progress")
         begun_at = asyncio.get_running_loop().time()

@@ -22,6 +22,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from producers import load as generator
 from producers.client import Ack, Delivery, OrderPublisher, PublisherError, TopicUnfit
 from producers.commands import InvalidCommand, Publishable, check
 from worker import app as worker_app
@@ -290,6 +291,23 @@ def withdraw(
         account_id=AccountId(account), transfer_id=TransferId(transfer_id), amount=Money(amount)
     )
     _publish(context, [command])
+
+
+@cli.command(
+    add_help_option=False,
+    context_settings={"allow_extra_args": True, "ignore_unknown_options": True},
+)
+def load(context: typer.Context) -> None:
+    """Publish a flow of orders from a seed. `parity load --help` has its options."""
+    settings = _settings()
+    where = {
+        "bootstrap": settings.bootstrap_servers,
+        "orders-topic": settings.orders_topic,
+        "transfers-topic": settings.transfers_topic,
+    }
+    words = [word for name, value in where.items() for word in (f"--{name}", value)]
+    security = worker_app.make_security(settings).arguments()
+    raise typer.Exit(generator.main([*words, *context.args], security=security))
 
 
 @cli.command()

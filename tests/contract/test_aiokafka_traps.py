@@ -9,6 +9,7 @@ guard can go, or that another one is needed.
 import asyncio
 import logging
 import threading
+import time
 import traceback
 from collections.abc import (
     AsyncIterator,
@@ -21,6 +22,7 @@ from collections.abc import (
 )
 from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, TypeVar
 
 import pytest
@@ -30,19 +32,25 @@ from aiokafka import (
     ConsumerRebalanceListener,
     TopicPartition,
     codec,
+    conn,
 )
+from aiokafka.abc import AbstractTokenProvider
+from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import (
     CommitFailedError,
     MessageSizeTooLargeError,
     OffsetOutOfRangeError,
     OutOfOrderSequenceNumber,
+    SaslAuthenticationFailed,
 )
 from typing_extensions import override
 
 from producers.client import OrderPublisher, TopicUnfit
 from tests.support.eventually import eventually
+from worker.adapters.iam import TokenCache
 from worker.adapters.kafka import AiokafkaBroker, Deadlines, Security
 from worker.adapters.kafka.consumer import AiokafkaConsumer
+from worker.adapters.kafka.iam import BearerTokens, Dialogue
 from worker.embedded import EmbeddedKafka
 from worker.embedded import kafka as embedded_kafka
 from worker.embedded.kafka import Broker
@@ -50,6 +58,7 @@ from worker.embedded.process import free_port
 from worker.errors import BrokerError, ConfigError
 from worker.ports import TopicPartition as OurPartition
 
+CHALLENGE = b'{"status":"invalid_token"}'
 LARGE = b"x" * 2_000
 SESSION_S = 6.0
 """The shortest that a broker allows."""
@@ -694,3 +703,40 @@ async def test_a30_through_a_publisher_the_password_is_in_no_log(
 def test_a34_a_codec_that_is_missing_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="lz4"):
         AiokafkaBroker("localhost:1", "group", "client", compression="lz4")
+
+
+class Provider(AbstractTokenProvider):
+    @override
+    async def token(self) -> str:
+        return HIDDEN
+
+
+@pytest.mark.shows("A37")
+async def test_a37_a_challenge_is_taken_for_a_welcome() -> None:
+    authenticator = conn.AIOKafkaConnection.authenticator_oauth
+    assert "OAuthAuthenticator" in authenticator.__code__.co_names, "made in another way"
+    plain = OAuthAuthenticator(sasl_oauth_token_provider=Provider())
+    assert await plain.step(None) == (f"n,,\x01auth=Bearer {HIDDEN}\x01\x01".encode(), True)
+    assert await plain.step(CHALLENGE) is None
+
+
+@pytest.mark.shows("A37")
+async def test_a37_through_the_port_a_challenge_is_answered_and_the_token_dropped() -> None:
+    minted = count()
+
+    async def mint() -> str:
+        return f"token-{next(minted)}"
+
+    tokens = BearerTokens(TokenCache("a test", mint, time.monotonic))
+    assert conn.OAuthAuthenticator is Dialogue
+    for token in ("token-0", "token-1"):
+        dialogue = Dialogue(sasl_oauth_token_provider=tokens)
+        first = await dialogue.step(None)
+        assert first is not None
+        assert token.encode() in first[0]
+        # An empty answer is a welcome.
+        assert await dialogue.step(b"") is None
+        assert await dialogue.step(CHALLENGE) == (b"\x01", True)
+        for answer in (b"", CHALLENGE):
+            with pytest.raises(SaslAuthenticationFailed, match="invalid_token"):
+                await dialogue.step(answer)

@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
+from random import Random
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
@@ -25,11 +26,13 @@ from tests.support.aws import (
 )
 from tests.support.eventually import eventually
 from worker.adapters import iam
+from worker.adapters.kafka import iam as msk_iam
 from worker.adapters.kafka.iam import BearerTokens, msk_tokens, region_of
 from worker.adapters.postgres.target import ADMIN_ROLE, DEFAULT_ROLE, Dsql, dsql_address
 from worker.adapters.postgres.tokens import DsqlTokens
 from worker.adapters.system import system
 from worker.errors import ConfigError, Unavailable
+from worker.ports import System
 from worker.telemetry import configure_logging
 
 HOST = "abc.dsql.us-east-1.on.aws"
@@ -251,6 +254,26 @@ async def test_without_credentials_both_say_so_in_their_own_words() -> None:
     # What aiokafka takes for a failed connection, to be tried again.
     with pytest.raises(KafkaConnectionError, match="no IAM token for MSK in us-east-1"):
         await msk_tokens("us-east-1", time.monotonic).token()
+
+
+@pytest.mark.shows("F28")
+async def test_between_two_tries_to_reach_msk_lies_a_moment_that_varies(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses_s: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses_s.append(seconds)
+
+    monkeypatch.setattr(msk_iam, "_SYSTEM", System(time.monotonic, pause, Random(7)))
+    tokens = msk_tokens("us-east-1", time.monotonic)
+    for _ in range(10):
+        with pytest.raises(KafkaConnectionError):
+            await tokens.token()
+        await tokens.refused()
+
+    assert len(set(pauses_s)) == 20
+    assert all(0.5 <= pause_s / msk_iam.PAUSE_S <= 1.5 for pause_s in pauses_s)
 
 
 async def test_an_endpoint_that_never_answers_is_given_up(

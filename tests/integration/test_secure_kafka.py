@@ -1,26 +1,40 @@
 """TLS and bearer tokens to a real broker: every client of the worker, and sessions that end."""
 
 import asyncio
+import json
 import logging
-from collections.abc import Iterator
+import sys
+from collections.abc import Container, Iterator, Sequence
 
 import pytest
+from aiokafka import conn
+from aiokafka.client import AIOKafkaClient
+from aiokafka.conn import OAuthAuthenticator
 from aiokafka.errors import KafkaConnectionError
 
+from producers import load
 from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
 from tests.support.books import buy, deposit, open_market, sell
+from tests.support.eventually import eventually
 from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
-from tests.support.system import SESSION_S, Member, System
+from tests.support.system import REPOSITORY, SESSION_S, Member, System
 from tests.support.tls_terminator import CA_FILE
 from worker import app, config
 from worker.adapters.iam import NoToken
 from worker.adapters.kafka import AiokafkaBroker, Deadlines
 from worker.adapters.kafka.settings import Security, encrypted, msk_iam
 from worker.errors import BrokerError, ConfigError
+from worker.ports import TopicPartition
 from worker.topics import find_streams
 
 pytestmark = pytest.mark.integration
 
+SESSION_LIFE_S = 2.0
+ROUNDS = 4
+ASKED_IN_VAIN = 8
+CONNECTIONS_MAX = 400
+"""A round opens some ten. In a busy loop there are thousands of tries, or of lines."""
+LINES_A_CONNECTION = 10
 BEARER = "auth=Bearer"
 """Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
 IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
@@ -42,7 +56,8 @@ async def _join(system: System, kafka: SecureKafka, security: Security) -> Membe
         security=security,
         deadlines=Deadlines(session_s=SESSION_S),
     )
-    worker = app.Worker(settings, broker, await find_streams(settings, broker))
+    streams = await find_streams(settings, app.make_broker(system.settings))
+    worker = app.Worker(settings, broker, streams)
     task = asyncio.create_task(worker.assignments.run(), name="member")
     system.workers.append(member := Member(worker, broker, task))
     return member
@@ -100,6 +115,110 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
     assert BEARER not in talkative.text
 
 
+class Nobody:
+    """Is told who owns what, and does nothing about it."""
+
+    async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+    async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
+        pass
+
+
+class EverySeventh:
+    """Tokens 0, 7, 14, …"""
+
+    def __contains__(self, number: object) -> bool:
+        return isinstance(number, int) and number % 7 == 0
+
+
+@pytest.mark.shows("F28", "F32", "A28", "A37")
+@pytest.mark.parametrize("refused", [(), EverySeventh()], ids=["none", "every seventh"])
+async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
+    kafka: SecureKafka,
+    database_url: str,
+    topic_prefix: str,
+    refused: Container[int],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False, refused=refused)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        for number in range(ROUNDS):
+            await system.publish(deposit(f"account-{number}", 100))
+            await system.answered()
+            # All is connected that has something to do: until a session ends, and a new one begins.
+            before = len(issuer.minted)
+            await eventually(lambda before=before: len(issuer.minted) > before, 60)  # type: ignore[misc]
+        await system.check_invariants()
+        assert len(await system.events("DEPOSITED")) == ROUNDS
+        _require_calm(issuer, caplog)
+
+
+@pytest.mark.shows("F28")
+async def test_without_credentials_for_a_while_a_worker_waits_and_goes_on(
+    kafka: SecureKafka, database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=SESSION_LIFE_S, reused=False)
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        await _join(system, kafka, issuer.security())
+        await system.publish(deposit("ann", 100))
+        await system.answered()
+        issuer.failing = True
+        await system.publish(deposit("ben", 100))
+        await eventually(lambda: issuer.asked_in_vain >= ASKED_IN_VAIN, 60)
+        issuer.failing = False
+        await system.check_invariants()
+        assert len(await system.events("DEPOSITED")) == 2
+        _require_calm(issuer, caplog)
+
+
+def _require_calm(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever happened, nobody tried again as fast as it could."""
+    tries = len(issuer.minted) + issuer.asked_in_vain
+    assert tries < CONNECTIONS_MAX
+    assert len(caplog.records) < tries * LINES_A_CONNECTION
+
+
+@pytest.mark.shows("F28", "A37")
+async def test_a_token_that_was_refused_is_given_to_nobody_else(kafka: SecureKafka) -> None:
+    issuer = Issuer(life_s=3600, reused=True, refused={0})
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
+    )
+    with pytest.raises(BrokerError, match="Unable to bootstrap"):
+        await broker.producer()
+    await (await broker.producer()).close()
+
+    assert len(issuer.minted) == 2
+
+
+@pytest.mark.shows("A37")
+async def test_a37_who_does_not_hear_a_refusal_knows_no_broker(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    security = Issuer(life_s=3600, reused=True, refused={0}).security()
+    monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
+    client = AIOKafkaClient(bootstrap_servers=kafka.bootstrap, **security.arguments())
+    await client.bootstrap()
+    assert not client.cluster.brokers()
+    await client.close()
+
+
+@pytest.mark.shows("A37")
+async def test_a37_a_reader_that_knows_no_broker_does_not_start(
+    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True, refused={0})
+    broker = AiokafkaBroker(
+        kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
+    )
+    monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
+    with pytest.raises(BrokerError, match="names no brokers"):
+        await broker.tail(TopicPartition("topic", 0), 1)
+    assert len(caplog.records) < LINES_A_CONNECTION
+
+
 @pytest.mark.shows("F29")
 async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
     kafka: SecureKafka,
@@ -131,17 +250,19 @@ async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
 
 
 @pytest.mark.shows("F63")
-async def test_a_token_that_the_broker_refuses_is_a_broker_error_by_the_deadline(
-    kafka: SecureKafka,
+async def test_a_token_that_the_broker_refuses_is_a_broker_error_at_once(
+    kafka: SecureKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
     expired = Issuer(life_s=-60, reused=True)
     broker = AiokafkaBroker(
         kafka.bootstrap, "group", "client", security=expired.security(), deadlines=IMPATIENT
     )
-    with pytest.raises(BrokerError):
-        await broker.describe(["topic"])
-    with pytest.raises(BrokerError):
-        await broker.producer()
+    consumer = await broker.consumer(["topic"], Nobody())
+    for call in (broker.describe(["topic"]), broker.producer(), consumer.start()):
+        with pytest.raises(BrokerError, match="Unable to bootstrap"):
+            await call
+    assert len(expired.minted) == 3
+    _require_calm(expired, caplog)
 
 
 async def test_without_a_token_every_client_ends_in_a_broker_error(
@@ -162,6 +283,41 @@ async def test_without_a_token_every_client_ends_in_a_broker_error(
         await broker.describe(["topic"])
     with pytest.raises(BrokerError):
         await broker.producer()
+
+
+async def test_the_load_generator_goes_where_the_workers_settings_lead(
+    kafka: SecureKafka, database_url: str, topic_prefix: str
+) -> None:
+    async with System.start(database_url, kafka.plain, topic_prefix) as system:
+        environment = system.environment(
+            bootstrap_servers=kafka.encrypted, kafka_security="SSL", kafka_ca_file=CA_FILE
+        )
+        command = [sys.executable, "-m", "worker", "load", "--orders", "20", "--report-json", "-"]
+        pipe = asyncio.subprocess.PIPE
+        process = await asyncio.create_subprocess_exec(
+            *command, stdout=pipe, env=environment, cwd=REPOSITORY
+        )
+        output, _ = await process.communicate()
+        ends = await system.log.ends()
+
+    report = json.loads(output.splitlines()[-1])
+    assert (process.returncode, report["event"]) == (0, "done")
+    assert sum(ends.values()) == report["acknowledged"] > 20
+
+
+def test_the_load_generator_shows_the_token_that_it_is_given(
+    kafka: SecureKafka, topic_prefix: str
+) -> None:
+    issuer = Issuer(life_s=3600, reused=True)
+    names = [f"{topic_prefix}orders", f"{topic_prefix}transfers"]
+    plain = AiokafkaBroker(kafka.plain, "group", "client")
+    asyncio.run(plain.create_topics(dict.fromkeys(names, 2), replication_factor=1))
+    where = ["--bootstrap", kafka.bootstrap, "--orders-topic", names[0]]
+    security = issuer.security().arguments()
+
+    code = load.main([*where, "--transfers-topic", names[1], "--orders", "20"], security=security)
+
+    assert (code, len(issuer.minted)) == (0, 1)
 
 
 # Settings.

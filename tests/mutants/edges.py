@@ -7,6 +7,9 @@ from tests.mutants.mutant import Mutant, mutant, tests
 KAFKA: Final = "worker/adapters/kafka"
 WATCHDOG: Final = "worker/watchdog.py"
 BROKER: Final = "tests/contract/test_broker.py"
+TRAPS: Final = "tests/contract/test_aiokafka_traps.py"
+SECURE: Final = "tests/integration/test_secure_kafka.py"
+MINTING: Final = "tests/integration/test_iam_tokens.py"
 WATCHING: Final = "tests/unit/test_watchdog.py"
 
 CLIENTS: Final = (
@@ -33,6 +36,44 @@ CLIENTS: Final = (
         "await (await self._kafka.send_batch(batch, topic, partition=partition))",
         "await self._kafka.send_batch(batch, topic, partition=partition)",
         tests(f"{BROKER}::test_nothing_is_published_past_a_batch_that_was_refused"),
+    ),
+)
+
+TOKENS: Final = (
+    mutant(
+        "a token that the broker refused is taken for accepted",
+        f"{KAFKA}/iam.py",
+        "        if not payload:\n",
+        "        if payload is None or payload:\n",
+        tests(f"{TRAPS}::test_a37_through_the_port_a_challenge_is_answered_and_the_token_dropped"),
+    ),
+    mutant(
+        "a token that the broker refused is used again",
+        f"{KAFKA}/iam.py",
+        "        self._cache.forget()\n",
+        "",
+        tests(f"{TRAPS}::test_a37_through_the_port_a_challenge_is_answered_and_the_token_dropped"),
+    ),
+    mutant(
+        "who is refused tries again at once",
+        f"{KAFKA}/iam.py",
+        "_SYSTEM.sleep(PAUSE_S * ",
+        "_SYSTEM.sleep(0.0 * ",
+        tests(f"{MINTING}::test_between_two_tries_to_reach_msk_lies_a_moment_that_varies"),
+    ),
+    mutant(
+        "a reader that knows no broker asks on",
+        f"{KAFKA}/reader.py",
+        "            _require_brokers(kafka)\n",
+        "",
+        tests(f"{SECURE}::test_a37_a_reader_that_knows_no_broker_does_not_start"),
+    ),
+    mutant(
+        "the load generator forgets how to reach the brokers",
+        "producers/load.py",
+        "        security=security,\n    ) as publisher",
+        "    ) as publisher",
+        tests(f"{SECURE}::test_the_load_generator_shows_the_token_that_it_is_given"),
     ),
 )
 
@@ -67,4 +108,4 @@ WATCH: Final = (
     ),
 )
 
-MUTANTS: Final[tuple[Mutant, ...]] = (*CLIENTS, *WATCH)
+MUTANTS: Final[tuple[Mutant, ...]] = (*CLIENTS, *TOKENS, *WATCH)

@@ -8,7 +8,7 @@ import json
 import ssl
 import time
 from base64 import urlsafe_b64encode
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
@@ -25,27 +25,33 @@ from worker.embedded.process import free_port
 
 _LOGIN = "org.apache.kafka.common.security.oauthbearer.OAuthBearerLoginModule required"
 
+ISSUED_BEFORE_S = 600
+
 
 @dataclass(frozen=True, slots=True)
 class SecureKafka:
-    """``plain`` is the same cluster without any of it, for the rest of a test."""
+    """The same cluster: by TLS and token, by TLS alone, and, for the rest of a test, as it is."""
 
     bootstrap: str
+    encrypted: str
     plain: str
 
 
 @contextmanager
 def secure_kafka() -> Iterator[SecureKafka]:
-    port, controller_port, secure_port = free_port(), free_port(), free_port()
-    plain, secure = f"PLAINTEXT://127.0.0.1:{port}", f"TOKEN://localhost:{secure_port}"
-    own = "listener.name.token"
+    port, controller_port, secure_port, tls_port = (free_port() for _ in range(4))
+    plain = f"PLAINTEXT://127.0.0.1:{port}"
+    secure = f"TOKEN://localhost:{secure_port},ENCRYPTED://localhost:{tls_port}"
+    own, tls = "listener.name.token", "listener.name.encrypted"
     config = {
         "listeners": f"{plain},CONTROLLER://127.0.0.1:{controller_port},{secure}",
         "advertised.listeners": f"{plain},{secure}",
-        "listener.security.protocol.map": "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL",
+        "listener.security.protocol.map": (
+            "PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,TOKEN:SASL_SSL,ENCRYPTED:SSL"
+        ),
         "inter.broker.listener.name": "PLAINTEXT",
-        f"{own}.ssl.keystore.type": "PEM",
-        f"{own}.ssl.keystore.location": str(TLS / "right.pem"),
+        **{f"{listener}.ssl.keystore.type": "PEM" for listener in (own, tls)},
+        **{f"{listener}.ssl.keystore.location": str(TLS / "right.pem") for listener in (own, tls)},
         f"{own}.sasl.enabled.mechanisms": "OAUTHBEARER",
         f"{own}.oauthbearer.sasl.jaas.config": f'{_LOGIN} unsecuredLoginStringClaim_sub="broker";',
     }
@@ -55,15 +61,21 @@ def secure_kafka() -> Iterator[SecureKafka]:
         patch.setattr(embedded, "free_port", lambda: next(ports))
         server = EmbeddedKafka.start(config=config)
     with server:
-        yield SecureKafka(f"localhost:{secure_port}", f"127.0.0.1:{port}")
+        yield SecureKafka(f"localhost:{secure_port}", f"localhost:{tls_port}", f"127.0.0.1:{port}")
 
 
 class Issuer:
-    """Mints tokens that live ``life_s``; ``reused``: each serves many connections."""
+    """Mints tokens that live ``life_s``; ``reused``: each serves many connections.
 
-    def __init__(self, *, life_s: float, reused: bool) -> None:
+    Of those in ``refused``, counted from 0, the broker lets none in: their life is over.
+    """
+
+    def __init__(self, *, life_s: float, reused: bool, refused: Container[int] = ()) -> None:
         self._life_s = life_s
+        self._refused = refused
         self.minted: list[str] = []
+        self.failing = False
+        self.asked_in_vain = 0
         # A clock that leaps makes every token too old to be used again.
         leaps = count(step=1_000_000)
         clock = time.monotonic if reused else lambda: float(next(leaps))
@@ -80,8 +92,13 @@ class Issuer:
         )
 
     async def _mint(self) -> str:
+        if self.failing:
+            self.asked_in_vain += 1
+            raise ConnectionRefusedError("no credentials to be had")
         now_s = time.time()
-        claims = {"sub": "parity", "iat": now_s, "exp": now_s + self._life_s}
+        life_s = -1.0 if len(self.minted) in self._refused else self._life_s
+        # Of a token from within the same millisecond the broker may say that it is of the future.
+        claims = {"sub": "parity", "iat": now_s - ISSUED_BEFORE_S, "exp": now_s + life_s}
         parts = ({"alg": "none"}, claims)
         token = "".join(f"{_encoded(part)}." for part in parts)
         self.minted.append(token)

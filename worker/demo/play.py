@@ -174,12 +174,9 @@ class Play:
         self._show.say(f"  {sums.markets_settled} markets resolved and settled")
 
     def _publish(self, phase: str) -> Child:
-        options, settings = self._options, self._stage.settings
+        options = self._options
         arguments = {
             "phase": phase,
-            "bootstrap": settings.bootstrap_servers,
-            "orders-topic": settings.orders_topic,
-            "transfers-topic": settings.transfers_topic,
             "seed": self._stage.seed,
             "orders": options.orders,
             "markets": options.markets,
@@ -189,7 +186,7 @@ class Play:
             "report-json": "-",
         }
         words = [word for name, value in arguments.items() for word in (f"--{name}", str(value))]
-        program = self._crew.start(f"producer-{phase}", "producers.load", *words)
+        program = self._crew.start(f"producer-{phase}", "worker", "load", *words)
         self._programs.append(program)
         return program
 

@@ -78,7 +78,11 @@ async def prepare(options: Options, database_url: str, bootstrap: str) -> Stage:
 def _named(
     suffix: str, options: Options, database_url: str, bootstrap: str
 ) -> tuple[Settings, Mapping[str, object]]:
+    given = config.load()
     overrides: dict[str, object] = {
+        "kafka_security": given.kafka_security,
+        "kafka_ca_file": given.kafka_ca_file,
+        "kafka_region": given.kafka_region,
         "database_url": database_url,
         "bootstrap_servers": bootstrap,
         "group_id": f"parity{suffix}",

@@ -2,6 +2,12 @@
 
 The broker ends a session when its token ends, and aiokafka cannot renew one (A28): it connects
 again, with a token from here. To the worker that is a broken connection like any other.
+
+A broker may also refuse a token: it is too old, the clocks differ, too many connect at once. It
+then sends a challenge, and an error only in answer to one more byte (RFC 7628, 3.2.3). aiokafka
+reads no challenge and goes on as if it were let in (A37): whatever it asks is answered by an error,
+and its first question, who the brokers are, by none at all. Such a client knows nobody to ask
+again and stands still. `Dialogue` sends that byte, so that a refusal is a failed connection.
 """
 
 import re
@@ -9,20 +15,27 @@ from base64 import urlsafe_b64encode
 from typing import Final
 
 from aiobotocore.session import AioSession
+from aiokafka import conn
 from aiokafka.abc import AbstractTokenProvider
-from aiokafka.errors import KafkaConnectionError
+from aiokafka.conn import OAuthAuthenticator
+from aiokafka.errors import KafkaConnectionError, SaslAuthenticationFailed
 from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.exceptions import NoCredentialsError
 from typing_extensions import override
 
 from worker.adapters.iam import TOKEN_LIFE_S, NoToken, TokenCache, prepared_session
+from worker.adapters.system import system
 from worker.errors import ConfigError
 from worker.ports import Monotonic
 
 _BROKER: Final = re.compile(r"\.kafka(?:-serverless)?\.([a-z0-9-]+)\.amazonaws\.com")
 _SERVICE: Final = "kafka-cluster"
 _AGENT: Final = "parity"
+_GO_ON: Final = b"\x01"
+PAUSE_S: Final = 1.0
+"""Between two tries, on average: MSK limits how often a client may connect."""
+_SYSTEM: Final = system()
 
 
 def region_of(bootstrap_servers: str) -> str:
@@ -41,6 +54,7 @@ class BearerTokens(AbstractTokenProvider):
 
     def __init__(self, cache: TokenCache) -> None:
         self._cache = cache
+        conn.OAuthAuthenticator = Dialogue  # type: ignore[misc]
 
     @override
     async def token(self) -> str:
@@ -48,12 +62,48 @@ class BearerTokens(AbstractTokenProvider):
         try:
             return await self._cache.token()
         except NoToken as error:
+            await _pause()
             raise KafkaConnectionError(str(error)) from error
+
+    async def refused(self) -> None:
+        """Use the token no more: the broker did not take it."""
+        self._cache.forget()
+        await _pause()
+
+
+class Dialogue(OAuthAuthenticator):
+    """Also hears a refusal, which `BearerTokens` puts in the place of aiokafka's."""
+
+    def __init__(self, *, sasl_oauth_token_provider: AbstractTokenProvider) -> None:
+        super().__init__(sasl_oauth_token_provider=sasl_oauth_token_provider)  # type: ignore[no-untyped-call]
+        self._provider = sasl_oauth_token_provider
+        self._refusal = b""
+
+    @override
+    async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
+        """Return what is sent next; None when all is said.
+
+        Raises SaslAuthenticationFailed when a refusal is not followed by the error that must be.
+        """
+        if self._refusal:
+            raise SaslAuthenticationFailed(self._refusal.decode(errors="replace"))
+        if not payload:
+            first: tuple[bytes, bool] | None = await super().step(payload)  # type: ignore[no-untyped-call]
+            return first
+        self._refusal = payload
+        if isinstance(self._provider, BearerTokens):
+            await self._provider.refused()
+        return _GO_ON, True
 
 
 def msk_tokens(region: str, clock: Monotonic) -> BearerTokens:
     """Return tokens for the MSK clusters of a region, by botocore's credential chain."""
     return BearerTokens(TokenCache(f"MSK in {region}", _Minting(region).mint, clock))
+
+
+async def _pause() -> None:
+    """Wait a moment, not all clients the same, before aiokafka connects again (after 100 ms)."""
+    await _SYSTEM.sleep(PAUSE_S * _SYSTEM.random.uniform(0.5, 1.5))
 
 
 class _Minting:
