@@ -50,6 +50,7 @@ from worker.domain.units import (
     CASH_MAX,
     ESCROW,
     OUTSIDE,
+    TRANSFER_MAX,
     WALLET,
     AccountId,
     Lane,
@@ -579,13 +580,17 @@ class Exchange:
         self.run(lane, Answer(waiting[: rng.randint(1, 8)]))
 
     def _gathering(self, lane: LaneDriver, rng: Random) -> Gathering | None:
-        """Return a move towards the next command, if that is a withdrawal."""
-        command = lane.waiting[0].command if lane.waiting else None
+        """Return a move towards the next command, if that is a withdrawal which could be paid."""
+        command, home = lane.waiting[0].command if lane.waiting else None, lane.state.home
         if not isinstance(command, Withdraw) or self.database.knows(command):
+            return None
+        if ids.partition_of(command.account_id, home.partitions) != home.partition:
+            return None
+        if command.amount > TRANSFER_MAX:
             return None
         pockets = self.database.pockets.get(ids.account_key(command.account_id), {})
         sources = sorted(pockets.keys() - self.database.transfer_lanes)
-        short = command.amount - pockets.get(lane.state.home.lane, 0)
+        short = command.amount - pockets.get(home.lane, 0)
         if not sources or short <= 0:
             return None
         return Gathering(command.account_id, rng.choice(sources), Money(short))
