@@ -73,8 +73,8 @@ CAME_BACK: Final = (
             ),
             Edit(
                 COMMIT,
-                "                batch.adopt()\n                if not attempt",
-                "                if not attempt",
+                "                batch.adopt()\n                self._count",
+                "                self._count",
             ),
         ),
         seeds(20),
