@@ -51,8 +51,11 @@ async def _trade(books: Books) -> tuple[Desk, Statement]:
 
 
 @pytest.mark.shows("F19")
-@pytest.mark.parametrize("kind", ["conflicts", "schema_changes"])
-async def test_a_commit_refused_at_the_very_end_is_a_lost_race(books: Books, kind: str) -> None:
+@pytest.mark.parametrize(("kind", "connections"), [("conflicts", 1), ("schema_changes", 2)])
+async def test_a_commit_refused_at_the_very_end_is_a_lost_race(
+    books: Books, kind: str, connections: int
+) -> None:
+    """After OC001 on a new connection: what an old one has prepared is of the old schema."""
     habits = Habits(**{kind: 1.0})  # type: ignore[arg-type]
     _, statement = await _trade(books)
     async with DsqlLine.before(books.url, habits) as line:
@@ -65,6 +68,7 @@ async def test_a_commit_refused_at_the_very_end_is_a_lost_race(books: Books, kin
         setattr(habits, kind, 0.0)
         await store.commit(statement)
         await store.close()
+    assert line.connections == connections
     assert len((await books.dump())["batches"]) == len(before["batches"]) + 1
 
 

@@ -72,6 +72,7 @@ class DsqlLine:
         self.refused: Counter[Refusal] = Counter()
         self.commits = 0
         self.batches = 0
+        self.connections = 0
         self.cut = 0
         """Connections ended for a message that was too long."""
         self._port = 0
@@ -104,6 +105,7 @@ class DsqlLine:
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         target = (self._parts.hostname or "127.0.0.1", self._parts.port or 5432)
+        self.connections += 1
         try:
             server = await asyncio.open_connection(*target, limit=_READ_BYTES)
             try:
