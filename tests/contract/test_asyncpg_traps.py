@@ -33,7 +33,7 @@ from tests.support.books import (
     sell,
 )
 from tests.support.eventually import eventually
-from tests.support.pgproxy import Fault, PgProxy
+from tests.support.pgproxy import JOURNAL, Fault, PgProxy
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain.commands import Unreadable
 from worker.errors import Conflict, OutcomeUnknown, Refused
@@ -58,10 +58,9 @@ async def one_statement(connection: Connection) -> None:
 
 
 async def a_transaction(connection: Connection) -> None:
-    """The COMMIT itself is what the proxy takes for a batch statement: by its comment."""
     await connection.execute("BEGIN")
-    await connection.execute("INSERT INTO batches SELECT 1")
-    await connection.fetch("COMMIT /* INSERT INTO batches */")
+    await connection.execute("INSERT INTO batches VALUES ($1)", 1)
+    await connection.execute("COMMIT")
 
 
 both_ways = pytest.mark.parametrize("commit", [one_statement, a_transaction])
@@ -88,7 +87,7 @@ class Line:
 
     async def cut(self, fault: Fault, commit: Commit) -> tuple[object, ...]:
         """Return all that the client learns of a commit under which the line breaks."""
-        self.proxy.trap(fault, when=lambda message: b"SELECT" not in message)
+        self.proxy.trap(fault, statement=JOURNAL)
         async with self.connection() as connection:
             with pytest.raises(asyncpg.PostgresError) as raised:
                 await commit(connection)
@@ -122,7 +121,7 @@ async def test_b1_a_commit_that_was_lost_looks_like_one_that_was_done(
 @pytest.mark.shows("B2")
 @both_ways
 async def test_b2_a_commit_that_is_cancelled_may_be_done(line: Line, commit: Commit) -> None:
-    trap = line.proxy.trap(Fault.SWALLOW)
+    trap = line.proxy.trap(Fault.SWALLOW, statement=JOURNAL)
     async with line.connection(IMPATIENT_S) as connection:
         committing = asyncio.ensure_future(commit(connection))
         await eventually(lambda: trap.outcomes, WAIT_S)
@@ -137,7 +136,7 @@ async def test_b2_a_commit_that_is_cancelled_may_be_done(line: Line, commit: Com
 @pytest.mark.shows("B3")
 @both_ways
 async def test_b3_a_commit_that_times_out_may_be_done(line: Line, commit: Commit) -> None:
-    trap = line.proxy.trap(Fault.SWALLOW)
+    trap = line.proxy.trap(Fault.SWALLOW, statement=JOURNAL)
     async with line.connection(IMPATIENT_S) as connection:
         with pytest.raises(TimeoutError):
             await commit(connection)
@@ -201,7 +200,7 @@ async def prepared(books: Books) -> Statement:
 @pytest.mark.shows("B1", "B3")
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER, Fault.SWALLOW])
 async def test_a_commit_whose_end_was_not_seen_is_unknown_and_the_same_statement_decides(
-    books: Books, lane: Lane, fault: Fault
+    lane: Lane, fault: Fault
 ) -> None:
     lane.proxy.trap(fault)
 
@@ -209,15 +208,14 @@ async def test_a_commit_whose_end_was_not_seen_is_unknown_and_the_same_statement
         await lane.store.commit(lane.statement)
 
     assert lane.store._connection is None
-    # In steps the proxy's point is before the COMMIT, so that the server rolls back.
-    done = fault in (Fault.AFTER, Fault.SWALLOW) and not books.in_steps
+    done = fault in (Fault.AFTER, Fault.SWALLOW)
     assert await lane.commit_again() == ("refused" if done else "committed")
     assert await lane.is_committed()
 
 
 @pytest.mark.shows("B2")
 async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(
-    books: Books, lane: Lane
+    lane: Lane
 ) -> None:
     trap = lane.proxy.trap(Fault.SWALLOW)
     committing = asyncio.create_task(lane.store.commit(lane.statement))
@@ -228,7 +226,7 @@ async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(
         await committing
 
     assert lane.store._connection is None
-    assert await lane.commit_again() == ("committed" if books.in_steps else "refused")
+    assert await lane.commit_again() == "refused"
     assert await lane.is_committed()
 
 

@@ -6,19 +6,22 @@ all invariants. The line to the database runs through a proxy that can be cut at
 
 import asyncio
 import json
+import re
+import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import cycle
-from typing import Any
+from typing import Any, Final
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
 
 from producers.commands import Publishable
+from tests.support import dialect
 from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
 from tests.support.eventually import eventually
-from tests.support.pgproxy import Fault, PgProxy
+from tests.support.pgproxy import BATCH, JOURNAL, Fault, PgProxy, Trap
 from tests.support.system import Member, System
 from worker import app
 from worker.domain import ids, matching, orders
@@ -168,17 +171,20 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
 ) -> None:
     member = await system.member(database_url=proxy.url)
     doing = await _trading(system)
-    late, again = proxy.trap(Fault.LIMBO), proxy.trap(Fault.HOLD)
+    again: list[Trap] = []
+    late = proxy.trap(Fault.LIMBO, then=lambda: again.append(proxy.trap(Fault.HOLD)))
 
     await system.publish(*doing.commands)
-    await eventually(lambda: again.sprung, 30)
+    await eventually(lambda: again and again[0].sprung, 30)
     late.release()
     await eventually(lambda: late.outcomes, 30)
-    again.release()
+    again[0].release()
     await system.check_invariants()
 
-    assert late.outcomes == [b"C"]
-    assert member.metric("commit_outcomes_total", outcome="Refused") == 1
+    # Where commits are refused it may be this one, and then the next is the batch.
+    assert late.outcomes == [b"C"] or dialect.REFUSES_COMMITS
+    refused = member.metric("commit_outcomes_total", outcome="Refused")
+    assert refused == late.outcomes.count(b"C")
 
 
 @pytest.mark.shows("W2", "F18")
@@ -237,6 +243,92 @@ async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
     proxy.say_goodbye()
     await system.publish(*doing.commands)
 
+    await system.check_invariants()
+
+
+# In steps, whichever way the tests go: what one statement never meets.
+
+_STEPS: Final = {
+    "the first": BATCH,
+    "the ledger": b"INSERT INTO ledger",
+    "the journal": JOURNAL,
+}
+
+
+@pytest.mark.shows("W2", "F14", "F16")
+@pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER])
+async def test_a_line_that_breaks_at_the_commit_of_steps_loses_and_doubles_nothing(
+    system: System, proxy: PgProxy, fault: Fault
+) -> None:
+    member = await system.member(database_url=proxy.url, commit_mode="steps")
+    doing = await _trading(system)
+    trap = proxy.trap(fault)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    assert trap.sprung == 1
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
+    refused = member.metric("commit_outcomes_total", outcome="Refused")
+    assert refused == (1 if fault is Fault.AFTER else 0)
+
+
+@pytest.mark.shows("W2", "F15")
+@pytest.mark.parametrize("step", _STEPS.values(), ids=_STEPS.keys())
+async def test_a_line_that_breaks_between_two_steps_leaves_nothing_of_the_batch(
+    system: System, proxy: PgProxy, step: bytes
+) -> None:
+    member = await system.member(database_url=proxy.url, commit_mode="steps")
+    doing = await _trading(system)
+    trap = proxy.trap(Fault.BETWEEN, statement=step)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    assert trap.sprung == 1
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
+    assert member.metric("commit_outcomes_total", outcome="Refused") == 0
+
+
+@pytest.mark.shows("W2")
+async def test_a_commit_answered_by_rollback_is_a_lost_race(
+    system: System, proxy: PgProxy
+) -> None:
+    member = await system.member(database_url=proxy.url, commit_mode="steps")
+    doing = await _trading(system)
+    lost = member.metric("commit_outcomes_total", outcome="Conflict")
+    trap = proxy.trap(Fault.ABORT, times=2)
+
+    await system.publish(*doing.commands)
+    await system.check_invariants()
+
+    assert trap.sprung == 2
+    assert member.metric("commit_outcomes_total", outcome="Conflict") >= lost + 2
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 0
+
+
+@pytest.mark.shows("W3", "F11")
+async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_for_seconds_only(
+    system: System, proxy: PgProxy
+) -> None:
+    """PostgreSQL ends a transaction in which nothing is said for five seconds."""
+    first = await system.member()
+    markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
+    await first.stop()
+    stopped = await system.process(
+        database_url=proxy.url, commit_mode="steps", group_id=f"{system.prefix}stopped"
+    )
+    await system.publish(*_crossing(markets, 50))
+    await system.answered()
+    trap = proxy.trap(Fault.HOLD, statement=JOURNAL, then=lambda: stopped.send(signal.SIGSTOP))
+    await system.publish(*_crossing(markets, 200))
+    await eventually(lambda: trap.sprung, 60)
+
+    await system.member(group_id=f"{system.prefix}heir")
+    await system.answered()
+    stopped.send(signal.SIGCONT)
+    trap.release()
+    await system.publish(*_crossing(markets, 200))
     await system.check_invariants()
 
 
@@ -398,7 +490,8 @@ async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy
 
     assert [f for f in await _facts(system) if "gatherings" in f]
     assert len(await system.events("WITHDRAWN", amount=7_000)) == 1
-    assert member.metric("lost_races_total") == 1
+    lost_races = member.metric("lost_races_total")
+    assert lost_races == 1 or (dialect.REFUSES_COMMITS and lost_races > 1)
 
 
 @pytest.mark.parametrize("amount", [8_000, 8_500, 9_000])
@@ -411,7 +504,7 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     await system.publish(*_churn(markets[1:], ["hot"], 9))
     await system.answered()
     first = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
-    second = proxy.trap(Fault.HOLD, when=lambda message: b'"gatherings":[' in message, skip=2)
+    second = proxy.trap(Fault.HOLD, when=_gathers_from_lane_1)
 
     await system.publish(withdraw("hot", amount, "w"))
     await eventually(lambda: first.sprung, 30)
@@ -682,6 +775,12 @@ def _answers_many(message: bytes) -> bool:
     return message.count(b'"order_key"') > 3
 
 
+def _gathers_from_lane_1(message: bytes) -> bool:
+    """Whether it moves a pocket into a lane of transfers, and pays nothing out."""
+    moves = re.search(rb'"source":1,"target":[23]\b', message)
+    return moves is not None and b'"deposit"' not in message
+
+
 def _lanes_ready(member: Member) -> int:
     return sum(lane.status is LaneStatus.READY for lane in member.lanes.values())
 
@@ -777,9 +876,9 @@ async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
 async def _expect_halted(system: System, member: Member, reason: str, *, partition: int) -> None:
     where = TopicPartition(system.settings.orders_topic, partition)
     await eventually(lambda: where in member.lanes, 60)
-    lane = member.lanes[where]
-    await eventually(lambda: lane.status is LaneStatus.HALTED, 60)
-    assert reason in lane.reason
+    # Asked for each time: a lane whose take-over is refused is made anew.
+    await eventually(lambda: member.lanes[where].status is LaneStatus.HALTED, 60)
+    assert reason in member.lanes[where].reason
     assert member.metric("alarms_total", alarm="lane_halted")
     system.raise_failures()
 

@@ -1,14 +1,15 @@
-"""Between a worker and PostgreSQL: breaks the line at a chosen point of a chosen statement.
+"""Between a worker and PostgreSQL: breaks the line at a chosen point of a chosen batch.
 
-It reads message boundaries of the protocol, so that a test can say: the statement that inserts into
-``batches`` never arrived, arrived in half, was committed and its reply was lost, or arrives only
-when the worker has long tried again. Everything else passes unchanged.
+It reads message boundaries of the protocol, so that a test can say: what commits the batch never
+arrived, arrived in half, was carried out and its reply was lost, or arrives only when the worker
+has long tried again. What commits is the one statement, or in steps the COMMIT behind them.
+Everything else passes unchanged.
 """
 
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -17,22 +18,32 @@ from urllib.parse import urlsplit, urlunsplit
 
 from tests.support.listener import Listener
 
-BATCH: Final = b"INSERT INTO batches"
+BATCH: Final = b"SET batch_no = batch_no + 1"
+"""The fence: in the one statement, and the first of the steps."""
+JOURNAL: Final = b"INSERT INTO batches"
+"""The last of the steps."""
 TAKE_OVER: Final = b"SET epoch = epoch + 1"
 _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
 _LENGTH: Final = struct.Struct("!I")
 
 
 class Fault(StrEnum):
-    """What becomes of a batch statement."""
+    """What becomes of what commits a batch, but for the two that meet it on the way there."""
 
     BEFORE = "the line breaks before it arrives"
     MIDDLE = "the line breaks when half of it has arrived"
-    AFTER = "it is committed, the line breaks before the reply"
+    AFTER = "it is carried out, the line breaks before the reply"
     LIMBO = "the line breaks, and it arrives when the trap is released"
-    SWALLOW = "it is committed, the reply is lost, the line stays"
-    HOLD = "it waits until the trap is released"
-    WATCH = "nothing: it is committed and answered"
+    SWALLOW = "it is carried out, the reply is lost, the line stays"
+    HOLD = "the batch waits until the trap is released, from where it is known on"
+    BETWEEN = "in steps: the line breaks before this one, and those behind it have arrived"
+    ABORT = "in steps: the transaction is broken before it, so that the answer is ROLLBACK"
+
+
+_AT_A_STEP: Final = frozenset({Fault.HOLD, Fault.BETWEEN})
+_AT_THE_COMMIT: Final = frozenset(Fault) - _AT_A_STEP
+_AT_ONE_STATEMENT: Final = frozenset(Fault) - {Fault.BETWEEN, Fault.ABORT}
+_NONSENSE: Final = b"SELECT 1 / 0"
 
 
 @dataclass(eq=False)
@@ -48,14 +59,17 @@ class Trap:
     sprung: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
     outcomes: list[bytes] = field(default_factory=list)
-    """For each that reached the server: C committed, E refused."""
+    """Of those whose reply is lost: C committed; of those in limbo also E, refused or given up."""
 
     def release(self) -> None:
         self.released.set()
 
-    def springs(self, text: bytes, message: bytes) -> bool:
-        if self.sprung >= self.times or self.statement not in text or not self.when(message):
-            return False
+    def knows(self, text: bytes, message: bytes) -> bool:
+        """Return whether this is what it waits for."""
+        return self.sprung < self.times and self.statement in text and self.when(message)
+
+    def springs(self) -> bool:
+        """Return whether this one counts."""
         if self.skip:
             self.skip -= 1
             return False
@@ -75,7 +89,6 @@ class PgProxy:
         self._open: set[_Link] = set()
         self.traps: list[Trap] = []
         self.latency_s = 0.0
-        self.batches = 0
 
     @classmethod
     @asynccontextmanager
@@ -102,9 +115,9 @@ class PgProxy:
         times: int = 1,
         then: Callable[[], None] = lambda: None,
     ) -> Trap:
-        """Set a trap for statements with that in their text, those that commit a batch.
+        """Set a trap for transactions with that in their text, those of a batch.
 
-        ``when`` sees the Bind message, parameters in clear.
+        ``when`` sees the Bind messages, parameters in clear.
         """
         trap = Trap(fault, statement, when, skip, times, then)
         self.traps.append(trap)
@@ -145,6 +158,40 @@ class _BrokenError(Exception):
     """The line is cut on purpose."""
 
 
+class _Transaction:
+    """What a connection has sent of its transaction: one statement, or all since BEGIN."""
+
+    def __init__(self) -> None:
+        self._is_open = False
+        self._texts = self._messages = b""
+        self._met: set[Trap] = set()
+
+    def take(self, text: bytes, message: bytes) -> Set[Fault]:
+        """Add a statement; return which faults may meet it."""
+        word = text[:8].rstrip(b";").split(None, 1)[0].upper() if text.strip() else b""
+        if word == b"COMMIT" and self._is_open:
+            self._is_open = False
+            return _AT_THE_COMMIT
+        if not self._is_open:
+            self._texts = self._messages = b""
+            self._met = set()
+        self._texts += text
+        self._messages += message
+        self._is_open = word == b"BEGIN" or (self._is_open and word != b"ROLLBACK")
+        return _AT_A_STEP if self._is_open else _AT_ONE_STATEMENT
+
+    def meets(self, trap: Trap, faults: Set[Fault]) -> bool:
+        """Return whether a trap springs; a transaction meets each once."""
+        if (
+            trap in self._met
+            or trap.fault not in faults
+            or not trap.knows(self._texts, self._messages)
+        ):
+            return False
+        self._met.add(trap)
+        return trap.springs()
+
+
 class _Link:
     """One connection."""
 
@@ -154,8 +201,11 @@ class _Link:
         self._proxy = proxy
         self._from_client, self._to_client = reader, writer
         self._texts: dict[bytes, bytes] = {}
+        self._transaction = _Transaction()
+        self._sprung: Trap | None = None
+        """The trap that sprang on what is being sent."""
         self._awaited: list[Trap | None] = []
-        """Of each statement under way: the trap that sprang on it."""
+        """Of each request under way: the trap that sprang on it."""
         self._reply: list[bytes] = []
         self._asked = True
         """Whether the server has something to answer; it begins with the greeting."""
@@ -201,51 +251,68 @@ class _Link:
                 name, text, _ = message[5:].split(b"\0", 2)
                 self._texts[name] = text
             elif kind == b"B":
-                await self._bind(message)
-            elif kind in (b"S", b"Q"):
-                self._awaited.append(None)
+                _, name, _ = message[5:].split(b"\0", 2)
+                await self._meet(self._texts.get(name, b""), message)
+            elif kind == b"Q":
+                await self._meet(message[5:-1], message)
+            if kind in (b"S", b"Q"):
+                self._awaited.append(self._sprung)
+                self._sprung = None
             self._to_server.write(message)
             await self._to_server.drain()
 
-    async def _bind(self, message: bytes) -> None:
-        if self._proxy.latency_s:
+    async def _meet(self, text: bytes, message: bytes) -> None:
+        """Let a trap spring on a statement, if one does."""
+        if self._proxy.latency_s and message[:1] == b"B":
             await asyncio.sleep(self._proxy.latency_s)
-        _, name, _ = message[5:].split(b"\0", 2)
-        text = self._texts.get(name, b"")
-        self._proxy.batches += BATCH in text
-        trap = next((t for t in self._proxy.traps if t.springs(text, message)), None)
+        faults = self._transaction.take(text, message)
+        trap = next((t for t in self._proxy.traps if self._transaction.meets(t, faults)), None)
         if trap is not None:
             await self._spring(trap, message)
 
     async def _spring(self, trap: Trap, message: bytes) -> None:
-        if trap.fault in (Fault.AFTER, Fault.SWALLOW, Fault.WATCH):
-            # Waits for the reply that Sync will bring: it is at the place that Sync takes.
-            self._awaited.append(trap)
+        if trap.fault in (Fault.AFTER, Fault.SWALLOW):
+            self._sprung = trap
             return
         if trap.fault is Fault.LIMBO:
             await self._lag(trap, message)
         if trap.fault is Fault.MIDDLE:
             self._to_server.write(message[: len(message) // 2])
             await self._to_server.drain()
+        if trap.fault is Fault.ABORT:
+            self._awaited.append(trap)
+            self._to_server.write(b"Q" + _LENGTH.pack(len(_NONSENSE) + 5) + _NONSENSE + b"\0")
         trap.then()
+        if trap.fault is Fault.ABORT:
+            return
         if trap.fault is not Fault.HOLD:
             raise _BrokenError
         await trap.released.wait()
 
     async def _lag(self, trap: Trap, message: bytes) -> None:
-        """Take the whole statement, leave the client alone, and deliver when released."""
-        while not message.endswith(b"S\0\0\0\4"):
+        """Take the whole request, leave the client alone, and deliver when released."""
+        while message[:1] != b"Q" and not message.endswith(b"S\0\0\0\4"):
             kind = await self._from_client.readexactly(1)
             message += kind + await self._body(self._from_client)
         self._to_client.transport.abort()
         trap.then()
-        await trap.released.wait()
         self._awaited.append(trap)
+        await trap.released.wait()
         self._to_server.write(message)
         await asyncio.Event().wait()
 
     async def _down(self) -> None:
-        """Pass on what the server says."""
+        """Pass on what the server says, until it has gone."""
+        try:
+            await self._listen()
+        except (OSError, asyncio.IncompleteReadError):
+            # It has given up a transaction that stayed open for too long.
+            for trap in self._awaited:
+                if trap is not None and trap.fault is Fault.LIMBO:
+                    trap.outcomes.append(b"E")
+            raise
+
+    async def _listen(self) -> None:
         while True:
             kind = await self._from_server.readexactly(1)
             message = kind + await self._body(self._from_server)
@@ -265,22 +332,23 @@ class _Link:
                 await self._to_client.drain()
 
     def _answer(self, trap: Trap) -> None:
-        """The server has spoken on a statement with a trap: lose the reply, or give it back."""
+        """The server has spoken on what has a trap: lose the reply, or give it back."""
         reply, self._reply = self._reply, []
-        del self._awaited[:2]
-        refused = any(message.startswith(b"E") for message in reply)
+        del self._awaited[:1]
+        if trap.fault is Fault.ABORT:
+            return
+        refused = any(m[:1] == b"E" or m[:1] == b"C" and m[5:] == b"ROLLBACK\0" for m in reply)
+        if refused and trap.fault is not Fault.LIMBO:
+            # A lost race is no commit: wait for the next one.
+            trap.sprung -= 1
+            self._to_client.write(b"".join(reply))
+            return
         trap.outcomes.append(b"E" if refused else b"C")
         if trap.fault is Fault.LIMBO:
             raise _BrokenError
-        if refused:
-            # A lost race is no commit: wait for the next one.
-            trap.sprung -= 1
-        else:
-            trap.then()
-            if trap.fault is Fault.AFTER:
-                raise _BrokenError
-        if refused or trap.fault is Fault.WATCH:
-            self._to_client.write(b"".join(reply))
+        trap.then()
+        if trap.fault is Fault.AFTER:
+            raise _BrokenError
 
     @staticmethod
     async def _body(reader: asyncio.StreamReader) -> bytes:
