@@ -291,9 +291,7 @@ async def test_a_line_that_breaks_between_two_steps_leaves_nothing_of_the_batch(
 
 
 @pytest.mark.shows("W2")
-async def test_a_commit_answered_by_rollback_is_a_lost_race(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_a_commit_answered_by_rollback_is_a_lost_race(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url, commit_mode="steps")
     doing = await _trading(system)
     lost = member.metric("commit_outcomes_total", outcome="Conflict")
@@ -318,8 +316,6 @@ async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_f
     stopped = await system.process(
         database_url=proxy.url, commit_mode="steps", group_id=f"{system.prefix}stopped"
     )
-    await system.publish(*_crossing(markets, 50))
-    await system.answered()
     trap = proxy.trap(Fault.HOLD, statement=JOURNAL, then=lambda: stopped.send(signal.SIGSTOP))
     await system.publish(*_crossing(markets, 200))
     await eventually(lambda: trap.sprung, 60)

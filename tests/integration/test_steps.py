@@ -35,6 +35,6 @@ async def test_a_commit_that_answers_rollback_is_a_lost_race(database_url: str) 
         before = await books.dump()
         aborting: Any = Aborting(books.connection)
         with pytest.raises(Conflict, match="ROLLBACK"):
-            await steps.commit(aborting, statement)
+            await steps.commit(aborting, await steps.prepare(books.connection), statement)
         assert await books.dump() == before
         await desk.store.commit(statement)

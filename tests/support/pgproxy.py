@@ -9,7 +9,7 @@ Everything else passes unchanged.
 import asyncio
 import contextlib
 import struct
-from collections.abc import AsyncIterator, Callable, Set
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -166,7 +166,7 @@ class _Transaction:
         self._texts = self._messages = b""
         self._met: set[Trap] = set()
 
-    def take(self, text: bytes, message: bytes) -> Set[Fault]:
+    def take(self, text: bytes, message: bytes) -> frozenset[Fault]:
         """Add a statement; return which faults may meet it."""
         word = text[:8].rstrip(b";").split(None, 1)[0].upper() if text.strip() else b""
         if word == b"COMMIT" and self._is_open:
@@ -180,7 +180,7 @@ class _Transaction:
         self._is_open = word == b"BEGIN" or (self._is_open and word != b"ROLLBACK")
         return _AT_A_STEP if self._is_open else _AT_ONE_STATEMENT
 
-    def meets(self, trap: Trap, faults: Set[Fault]) -> bool:
+    def meets(self, trap: Trap, faults: frozenset[Fault]) -> bool:
         """Return whether a trap springs; a transaction meets each once."""
         if (
             trap in self._met
@@ -247,19 +247,23 @@ class _Link:
             if self._over:
                 raise _BrokenError
             self._asked = True
-            if kind == b"P":
-                name, text, _ = message[5:].split(b"\0", 2)
-                self._texts[name] = text
-            elif kind == b"B":
-                _, name, _ = message[5:].split(b"\0", 2)
-                await self._meet(self._texts.get(name, b""), message)
-            elif kind == b"Q":
-                await self._meet(message[5:-1], message)
+            await self._look(kind, message)
             if kind in (b"S", b"Q"):
                 self._awaited.append(self._sprung)
                 self._sprung = None
             self._to_server.write(message)
             await self._to_server.drain()
+
+    async def _look(self, kind: bytes, message: bytes) -> None:
+        """Remember texts; of statements, let a trap spring."""
+        if kind == b"P":
+            name, text, _ = message[5:].split(b"\0", 2)
+            self._texts[name] = text
+        elif kind == b"B":
+            _, name, _ = message[5:].split(b"\0", 2)
+            await self._meet(self._texts.get(name, b""), message)
+        elif kind == b"Q":
+            await self._meet(message[5:-1], message)
 
     async def _meet(self, text: bytes, message: bytes) -> None:
         """Let a trap spring on a statement, if one does."""
@@ -283,11 +287,10 @@ class _Link:
             self._awaited.append(trap)
             self._to_server.write(b"Q" + _LENGTH.pack(len(_NONSENSE) + 5) + _NONSENSE + b"\0")
         trap.then()
-        if trap.fault is Fault.ABORT:
-            return
-        if trap.fault is not Fault.HOLD:
+        if trap.fault is Fault.HOLD:
+            await trap.released.wait()
+        elif trap.fault is not Fault.ABORT:
             raise _BrokenError
-        await trap.released.wait()
 
     async def _lag(self, trap: Trap, message: bytes) -> None:
         """Take the whole request, leave the client alone, and deliver when released."""
@@ -337,7 +340,7 @@ class _Link:
         del self._awaited[:1]
         if trap.fault is Fault.ABORT:
             return
-        refused = any(m[:1] == b"E" or m[:1] == b"C" and m[5:] == b"ROLLBACK\0" for m in reply)
+        refused = any(m[:1] == b"E" or m.endswith(b"ROLLBACK\0") for m in reply)
         if refused and trap.fault is not Fault.LIMBO:
             # A lost race is no commit: wait for the next one.
             trap.sprung -= 1

@@ -9,9 +9,10 @@ answers ROLLBACK is an abort.
 
 import json
 from collections.abc import Iterable, Sequence
-from typing import Final
+from typing import Final, TypeAlias
 
 import asyncpg
+from asyncpg.prepared_stmt import PreparedStatement
 
 from worker.adapters.postgres import statements
 from worker.errors import Conflict, Refused
@@ -24,11 +25,46 @@ _TABLES: Final = slice(16, 26)
 _NOTHING: Final = "[]"
 
 
-async def commit(connection: "asyncpg.Connection[asyncpg.Record]", statement: Statement) -> None:
+_TEXTS: Final = (
+    statements.STEP_FENCE,
+    statements.STEP_ACCOUNTS,
+    statements.STEP_NEW_MARKETS,
+    statements.STEP_TRADES,
+    statements.STEP_POSITIONS,
+    statements.STEP_PAYOUTS,
+    statements.STEP_TRANSFERS,
+    statements.STEP_LEDGER,
+    statements.STEP_POCKETS,
+    statements.STEP_NEW_POCKETS,
+    statements.STEP_MARKETS,
+    statements.STEP_NEW_ORDERS,
+    statements.STEP_ORDER_CHANGES,
+    statements.STEP_BATCH,
+)
+
+Prepared: TypeAlias = "dict[str, PreparedStatement[asyncpg.Record]]"
+"""Every step, by its text."""
+
+
+async def prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> Prepared:
+    """Prepare every step on a connection, before any transaction.
+
+    To PostgreSQL a worker is not idle that stands still between Parse and Bind: amid a batch it
+    would keep the lane's row from the next owner for as long as it stands.
+    """
+    prepared = {text: await connection.prepare(text) for text in _TEXTS}
+    # asyncpg leaves open what Parse began; the batch's snapshot is to begin with the batch.
+    await connection.execute("SELECT 1")
+    return prepared
+
+
+async def commit(
+    connection: "asyncpg.Connection[asyncpg.Record]", prepared: Prepared, statement: Statement
+) -> None:
     """Run the steps of a batch in one transaction. Raises as one statement would."""
     await connection.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
     try:
-        await _run(connection, statement)
+        await _run(prepared, statement)
     except (asyncpg.PostgresError, Refused):
         await connection.execute("ROLLBACK")
         raise
@@ -37,7 +73,7 @@ async def commit(connection: "asyncpg.Connection[asyncpg.Record]", statement: St
         raise Conflict(f"COMMIT answered {tag}: the transaction was aborted")
 
 
-async def _run(connection: "asyncpg.Connection[asyncpg.Record]", statement: Statement) -> None:
+async def _run(prepared: Prepared, statement: Statement) -> None:
     given = statement.parameters
     lane, batch_id = given[_LANE], given[_BATCH_ID]
     accounts, new_markets, changes, orders, order_changes, *rest = (
@@ -49,16 +85,16 @@ async def _run(connection: "asyncpg.Connection[asyncpg.Record]", statement: Stat
         """Return how many rows it wrote; what there is nothing of is not worth a round trip."""
         if all(table == _NOTHING for table in of):
             return 0
-        return _count(await connection.execute(sql, *arguments))
+        return await _execute(prepared[sql], arguments)
 
     async def insert(table: str, stated: int, sql: str, *arguments: object) -> None:
-        written = _count(await connection.execute(sql, *arguments)) if stated else 0
+        written = await _execute(prepared[sql], arguments) if stated else 0
         if written != stated:
             raise Refused(f"{table}: {written} rows were written, {stated} stated")
 
     first = (given[_FIRST_OFFSET], given[_FIRST_SEQ])
     fence = (*given[_FENCE], trades, transfers, *first)
-    fenced = _count(await connection.execute(statements.STEP_FENCE, *fence))
+    fenced = await _execute(prepared[statements.STEP_FENCE], fence)
     await insert("accounts", _rows(accounts), statements.STEP_ACCOUNTS, accounts)
     await insert("markets", _rows(new_markets), statements.STEP_NEW_MARKETS, lane, new_markets)
     traded = await step(statements.STEP_TRADES, trades, new_markets, of=[trades])
@@ -138,6 +174,7 @@ def _legs(trades: str) -> int:
     return len({(row["market"], row[side]) for row in rows for side in ("buyer", "seller")})
 
 
-def _count(tag: str) -> int:
-    """Return the rows that a command tag counts: ``INSERT 0 5``, ``UPDATE 5``."""
-    return int(tag.rsplit(" ", 1)[-1])
+async def _execute(step: "PreparedStatement[asyncpg.Record]", arguments: Iterable[object]) -> int:
+    """Run a step; return the rows that its command tag counts: ``INSERT 0 5``, ``UPDATE 5``."""
+    await step.fetch(*arguments)
+    return int(str(step.get_statusmsg()).rsplit(" ", 1)[-1])

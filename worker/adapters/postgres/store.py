@@ -58,6 +58,7 @@ class PostgresStore:
         self._system = system or real_system()
         self._retires_at_s = 0.0
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
+        self._prepared: steps.Prepared | None = None
 
     async def take_over(self, stream: str, partition: int, owner: str) -> LaneRow:
         """Raise the lane's epoch."""
@@ -111,7 +112,9 @@ class PostgresStore:
         """Run it."""
         async with self._session() as connection:
             if self.in_steps:
-                await steps.commit(connection, statement)
+                if self._prepared is None:
+                    self._prepared = await steps.prepare(connection)
+                await steps.commit(connection, self._prepared, statement)
                 return
             try:
                 tag = await connection.execute(statements.COMMIT_BATCH, *statement.parameters)
@@ -171,7 +174,7 @@ class PostgresStore:
             known = None
         if known is None or known.is_closed():
             known = await self._connect(self._url, LANE_SETTINGS, timeout_s=self._timeout_s)
-            self._connection = known
+            self._connection, self._prepared = known, None
             self._retires_at_s = self._system.clock() + target.age_s(self._url, self._system)
         return known
 
