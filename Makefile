@@ -27,13 +27,9 @@ test: $(VENV)/dev.stamp ## every test, against real PostgreSQL and Kafka (ARGS="
 test-dialect: $(VENV)/dev.stamp $(DIALECT)/dialect.stamp ## integration tests through a proxy that speaks DSQL's dialect (ARGS=...)
 	$(BIN)/python -m tests.dialect $(DIALECT)/bin/python $(ARGS)
 
-# Whole workers. What stores do in steps is in their own tests; `test_failures` cuts lines where the
-# batch is one statement.
-WAYS := tests/integration/test_hostile.py tests/integration/test_laws_end_to_end.py
-
-test-ways: $(VENV)/dev.stamp ## workers that commit in steps, and where every third commit is refused (ARGS=...)
-	PARITY_TEST_WAY=steps $(BIN)/python -m pytest -n 2 --dist loadfile $(WAYS) $(ARGS)
-	PARITY_TEST_WAY=conflicts $(BIN)/python -m pytest -n 2 --dist loadfile $(WAYS) $(ARGS)
+test-ways: $(VENV)/dev.stamp ## integration tests in steps, and where every third commit is refused (ARGS=...)
+	$(BIN)/python -m tests.ways steps $(ARGS)
+	$(BIN)/python -m tests.ways conflicts $(ARGS)
 
 lint: $(VENV)/dev.stamp ## format, lint, types, layers
 	$(BIN)/ruff format --check .

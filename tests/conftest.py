@@ -97,7 +97,7 @@ async def database_url(
     """A new, migrated database, dropped after the test whoever is still connected to it."""
     name = f"test_{uuid.uuid4().hex}"
     await execute(postgres_server.url, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_database}"')
-    async with dialect.contended(dialect.through(_at(postgres_server, name))) as url:
+    async with dialect.way(_at(postgres_server, name)) as url:
         yield url
     await _drop(postgres_server, name)
 

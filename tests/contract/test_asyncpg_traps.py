@@ -214,9 +214,7 @@ async def test_a_commit_whose_end_was_not_seen_is_unknown_and_the_same_statement
 
 
 @pytest.mark.shows("B2")
-async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(
-    lane: Lane
-) -> None:
+async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(lane: Lane) -> None:
     trap = lane.proxy.trap(Fault.SWALLOW)
     committing = asyncio.create_task(lane.store.commit(lane.statement))
     await eventually(lambda: trap.outcomes, WAIT_S)

@@ -351,15 +351,24 @@ import asyncio
 import sys
 from worker.adapters.postgres.store import PostgresStore
 from worker.cli import main
+from worker.lane import Lane
 
-async def close(self):
-    while True:
+close, stop, stopped = PostgresStore.close, Lane.stop, set()
+
+async def hang(self):
+    while stopped:
         try:
             await asyncio.sleep(3600)
         except asyncio.CancelledError:
             pass
 
-PostgresStore.close = close
+    await close(self)
+
+def hang_from_now_on(self):
+    stopped.add(self)
+    stop(self)
+
+PostgresStore.close, Lane.stop = hang, hang_from_now_on
 sys.argv = ["parity", "run"]
 main()
 """

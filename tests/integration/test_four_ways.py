@@ -30,7 +30,7 @@ async def exchanges(
     postgres_server: EmbeddedPostgres, kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> AsyncIterator[Exchanges]:
     bootstrap = kafka_server.bootstrap
-    async with Exchanges.over(postgres_server.url, bootstrap, topic_prefix) as made:
+    async with Exchanges.over(postgres_server.url, bootstrap, topic_prefix, straight=True) as made:
         yield made
 
 

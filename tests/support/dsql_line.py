@@ -25,6 +25,10 @@ _ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
 _CANCEL_REQUEST: Final = 80877102
 _LENGTH: Final = struct.Struct("!I")
 _WRITES: Final = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\s", re.IGNORECASE)
+_CHANGES: Final = re.compile(
+    rb"\b(INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|GRANT|REVOKE)\s", re.IGNORECASE
+)
+_JOURNAL: Final = b"INSERT INTO batches"
 _WRITING_CTE: Final = re.compile(rb"\bAS \(\s*(INSERT INTO|UPDATE|DELETE FROM)\s")
 _READ_BYTES: Final = 256 * 1024
 
@@ -57,13 +61,17 @@ class Habits:
 
 
 class DsqlLine:
-    """Listens at ``url``. ``refused`` counts by kind, ``commits`` what went through."""
+    """Listens at ``url``. ``refused`` counts by kind, ``commits`` what went through.
+
+    ``batches`` are those of them that wrote one.
+    """
 
     def __init__(self, url: str, habits: Habits) -> None:
         self._parts = urlsplit(url)
         self.habits = habits
         self.refused: Counter[Refusal] = Counter()
         self.commits = 0
+        self.batches = 0
         self.cut = 0
         """Connections ended for a message that was too long."""
         self._port = 0
@@ -156,6 +164,10 @@ class _Link:
         self._line, self._client, self._server = line, client, server
         self._texts: dict[bytes, bytes] = {}
         self._status = b"I"
+        self._changes = False
+        """Whether the open transaction changes anything: who only reads is never refused."""
+        self._batches = 0
+        """Written by it."""
 
     async def run(self) -> None:
         opening = await self._client.opening()
@@ -178,6 +190,8 @@ class _Link:
             self._client.write(*answer)
 
     async def _answer(self, request: Sequence[bytes]) -> Sequence[bytes]:
+        if self._status == b"I":
+            self._changes, self._batches = False, 0
         if any(self._is_refused_as_text(message) for message in request if message[:1] == b"P"):
             self._line.refused[Refusal.CTE] += 1
             # What follows a Flush is the client's Sync, and the server's answer to that.
@@ -187,12 +201,16 @@ class _Link:
             self._server.write(*request)
             raise _EndedError
         if request[0][:1] == b"Q" and request[0][5:].startswith(b"COMMIT"):
-            return await self._commit() if self._status == b"T" else await self._ask(*request)
+            ends = self._status == b"T" and self._changes
+            return await self._commit() if ends else await self._ask(*request)
         bound = next((message for message in request if message[:1] == b"B"), b"")
-        if not bound or not _WRITES.search(self._texts[bound[5:].split(b"\0", 2)[1]]):
+        text = self._texts[bound[5:].split(b"\0", 2)[1]] if bound else b""
+        self._changes |= _CHANGES.search(text or request[0]) is not None
+        if not _WRITES.search(text):
             return await self._ask(*request)
         if self._line.habits.too_large(bound):
             return await self._refuse(Refusal.TOO_LARGE, b"E" if self._status == b"T" else b"I")
+        self._batches += _JOURNAL in text
         if self._status == b"T":
             return await self._ask(*request)
         return await self._alone(request)
@@ -220,6 +238,7 @@ class _Link:
         if refusal is not None:
             return await self._refuse(refusal, b"I")
         line.commits += 1
+        line.batches += self._batches
         return await self._ask(_query("COMMIT"))
 
     async def _refuse(self, refusal: Refusal, status: bytes) -> Sequence[bytes]:

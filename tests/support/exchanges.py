@@ -14,7 +14,7 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 
 from producers.commands import Publishable
-from tests.support import invariants
+from tests.support import dialect, invariants
 from tests.support.books import cancel, deposit, open_market
 from tests.support.dsql_line import DsqlLine, Habits
 from tests.support.pgproxy import PgProxy
@@ -31,18 +31,22 @@ LANES: Final = [(kind, p) for kind in ("events", "transfer-events") for p in ran
 
 
 class Exchanges:
-    """Several systems over the same input topics."""
+    """Several systems over the same input topics. ``straight``: by no way but those it is told."""
 
-    def __init__(self, stack: AsyncExitStack, server_url: str, bootstrap: str, prefix: str) -> None:
-        self._stack = stack
+    def __init__(
+        self, stack: AsyncExitStack, server_url: str, bootstrap: str, prefix: str, *, straight: bool
+    ) -> None:
+        self._stack, self._straight = stack, straight
         self._server_url, self._bootstrap, self._prefix = server_url, bootstrap, prefix
         self.systems: list[System] = []
 
     @classmethod
     @asynccontextmanager
-    async def over(cls, server_url: str, bootstrap: str, prefix: str) -> AsyncIterator[Self]:
+    async def over(
+        cls, server_url: str, bootstrap: str, prefix: str, *, straight: bool = False
+    ) -> AsyncIterator[Self]:
         async with AsyncExitStack() as stack:
-            made = cls(stack, server_url, bootstrap, prefix)
+            made = cls(stack, server_url, bootstrap, prefix, straight=straight)
             yield made
             # Before the proxies go.
             for system in made.systems:
@@ -54,8 +58,11 @@ class Exchanges:
         await _execute(self._server_url, f'CREATE DATABASE "{name}"')
         drop = f'DROP DATABASE "{name}" WITH (FORCE)'
         self._stack.push_async_callback(_execute, self._server_url, drop)
+        url = urlunsplit(urlsplit(self._server_url)._replace(path=f"/{name}"))
+        if not self._straight:
+            url = await self._stack.enter_async_context(dialect.way(url))
         starting = System.start(
-            urlunsplit(urlsplit(self._server_url)._replace(path=f"/{name}")),
+            url,
             self._bootstrap,
             f"{self._prefix}{len(self.systems)}-",
             partitions=PARTITIONS,

@@ -168,7 +168,7 @@ class _Transaction:
 
     def take(self, text: bytes, message: bytes) -> frozenset[Fault]:
         """Add a statement; return which faults may meet it."""
-        word = text[:8].rstrip(b";").split(None, 1)[0].upper() if text.strip() else b""
+        word = b"".join(text.lstrip()[:8].split()[:1]).strip(b";").upper()
         if word == b"COMMIT" and self._is_open:
             self._is_open = False
             return _AT_THE_COMMIT
