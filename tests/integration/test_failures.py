@@ -451,7 +451,9 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
 
     assert first.metric("batches_total")
     assert rival.metric("batches_total")
-    assert await _value(system, "SELECT max(epoch) FROM lanes") > 2
+    # Who was fenced takes over again, if need be when all the work is done.
+    fought = "SELECT nullif(max(epoch) > 2, false) FROM lanes"
+    await eventually(lambda: _value(system, fought), 30)
 
 
 @pytest.mark.shows("F20")

@@ -383,7 +383,7 @@ class Books:
         store = made(
             self.url,
             timeout_s=TIMEOUT_S,
-            in_steps=self.in_steps or dialect.IN_STEPS,
+            in_steps=self.in_steps,
             connect=self.connect,
         )
         self.stores.append(store)
@@ -436,7 +436,7 @@ async def opened(
     """Migrate an empty database, register its streams, and close everything in the end."""
     await migrate(url, timeout_s=TIMEOUT_S)
     connection = await asyncpg.connect(dialect.direct(url))
-    books = Books(url, connection, in_steps, connect)
+    books = Books(url, connection, in_steps or dialect.IN_STEPS, connect)
     try:
         for stream, kind, lanes in (
             (ORDERS, StreamKind.ORDERS, ORDER_LANES),

@@ -29,9 +29,10 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "tests/integration/test_plans.py": "asks PostgreSQL's planner, which no way changes",
     "tests/integration/test_publisher.py": _NO_BATCH,
     "tests/integration/test_roles.py": "is about who may do what, both modes",
-    "tests/integration/test_schema.py": _NO_BATCH,
     "tests/integration/test_secrets.py": "its server asks for a password, which no line knows",
     "tests/integration/test_stand_ins.py": _SERVERS_OF_ITS_OWN,
+    "tests/integration/test_steps.py": _BY_ITSELF,
+    "tests/integration/test_store.py": "is about PostgreSQL's locks and errors, word for word",
     "tests/integration/test_stress.py": _SERVERS_OF_ITS_OWN,
 }
 """Not worth another way, and why."""
