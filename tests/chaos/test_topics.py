@@ -228,7 +228,7 @@ async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
     await _delete(admin, system.settings.events_topic)
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(20)))
     await eventually(lambda: member.metric("publish_failures_total") >= 2, 60)
-    ready = sum(lane.status is LaneStatus.READY for lane in member.lanes.values())
+    ready = member.lanes_ready
 
     await _create(admin, system.settings.events_topic, "CreateTime")
     async with _read_anew(system):

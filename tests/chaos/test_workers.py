@@ -171,9 +171,11 @@ async def test_a_take_over_that_arrives_after_the_next_one_is_refused(
     """Its transaction began with its Parse, so that it has lost to whoever came between."""
     markets = await _open(system)
     late = proxy.trap(Fault.LIMBO, statement=TAKE_OVER)
-    await system.member(database_url=proxy.url)
+    member = await system.member(database_url=proxy.url)
     await system.publish(*_crossing(markets, 200))
     await system.answered()
+    # The lane whose take-over is late may have had nothing to answer.
+    await eventually(lambda: member.lanes_ready == 4, 60)
     before = await _epochs(system)
 
     late.release()

@@ -362,7 +362,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
 async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
     survivor, victim = await system.member(), await system.process()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
-    await eventually(lambda: _lanes_ready(survivor) == 2, 60)
+    await eventually(lambda: survivor.lanes_ready == 2, 60)
     await system.publish(*_crossing(markets, 1_000))
     loading = asyncio.create_task(system.publish(*_crossing(markets, 1_000)))
 
@@ -370,7 +370,7 @@ async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> 
     await loading
     await system.check_invariants()
 
-    assert _lanes_ready(survivor) == 4
+    assert survivor.lanes_ready == 4
 
 
 @pytest.mark.shows("W6", "F4")
@@ -443,7 +443,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     rival = await system.member(group_id=f"{system.prefix}rival")
-    await eventually(lambda: _lanes_ready(rival) == 4, 60)
+    await eventually(lambda: rival.lanes_ready == 4, 60)
 
     for _ in range(20):
         await system.publish(*_crossing(markets, 100))
@@ -777,10 +777,6 @@ def _gathers_from_lane_1(message: bytes) -> bool:
     """Whether it moves a pocket into a lane of transfers, and pays nothing out."""
     moves = re.search(rb'"source":1,"target":[23]\b', message)
     return moves is not None and b'"deposit"' not in message
-
-
-def _lanes_ready(member: Member) -> int:
-    return sum(lane.status is LaneStatus.READY for lane in member.lanes.values())
 
 
 async def _second_market(system: System) -> MarketId:

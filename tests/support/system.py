@@ -37,7 +37,7 @@ from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.postgres.migrate import migrate
 from worker.domain.ids import partition_of
 from worker.domain.units import AccountId, MarketId
-from worker.lane import Lane
+from worker.lane import Lane, LaneStatus
 from worker.ports import TopicPartition
 from worker.topics import find_streams
 
@@ -110,6 +110,11 @@ class Member:
     @property
     def lanes(self) -> dict[TopicPartition, Lane]:
         return self.worker.assignments.lanes
+
+    @property
+    def lanes_ready(self) -> int:
+        """Return how many lanes take commands."""
+        return sum(lane.status is LaneStatus.READY for lane in self.lanes.values())
 
     def metric(self, name: str, **labels: str) -> float:
         """Return the sum of a metric's samples over all lanes."""
