@@ -2,6 +2,7 @@
 
     one row                  committed: adopt
     lost race                refetch and replan, from the second on half as much; never give up
+                             (`make races` chose this: the same statement again loses again)
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
     larger than is ever sent the same, and nothing was asked
@@ -243,7 +244,8 @@ class Committer:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
         elif losers and self.state.home.kind is StreamKind.TRANSFERS:
             raise MustGather(frozenset(losers))
-        await self._back_off(max(1, attempt.lost_races - LOST_RACES_MAX))
+        # At first at once, because what won is over; later what keeps winning may pass.
+        await self._back_off(max(1, attempt.lost_races - LOST_RACES_MAX // 2))
 
     def _halve(self, attempt: Attempt, batch: Batch) -> bool:
         """Plan half as much from here on; return False if there is nothing left to halve."""

@@ -54,7 +54,7 @@ WARM_BATCHES: Final = 2
 """Each lane has committed so many before the clock starts: who trades in it has a pocket there."""
 WARM_S: Final = 90.0
 SECONDS: Final = 8.0
-ORDERS: Final = {1: 120_000, 4: 240_000, 16: 480_000}
+ORDERS: Final = {1: 120_000, 4: 300_000, 16: 960_000}
 """More than anybody answers in time."""
 OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order a transaction"
 FLOWS: Final = {"market maker": False, "adversary": True}
