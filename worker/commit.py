@@ -5,7 +5,7 @@
                              (`make races` chose this: the same statement again loses again)
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
-    larger than is ever sent the same, and nothing was asked
+    too large to be sent     nothing can: bisect as well, and read anew for less
     refused whatever it says give the lane up: an operator's mistake costs no command its answer
     nobody knows             same statement on a new connection, never looking first
     a bug in the rules       halt the market, answer INTERNAL_REJECT, go on
@@ -16,7 +16,7 @@ it raises, the lane's state is worth nothing any more and is loaded again.
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from typing import Final, TypeVar
+from typing import Final, Literal, TypeVar
 
 from worker.domain.events import DeadLetter
 from worker.domain.plan import Answer, Batch, Gather, Park, PayPage, RuleBroken, Step, foresee, plan
@@ -30,9 +30,7 @@ from worker.errors import (
     ParityError,
     Poison,
     Refused,
-    StoreError,
     Unavailable,
-    Unfit,
 )
 from worker.ports import JournalRow, Seal, Statement, Store, System
 from worker.telemetry import LaneMetrics
@@ -40,6 +38,8 @@ from worker.wire import facts as facts_text
 from worker.wire import journal
 from worker.wire import resume as resume_text
 
+ANSWERS: Final = (Conflict, Refused, Poison, OutcomeUnknown, Unavailable)
+"""What may come back from a commit to be dealt with here; Unfit goes on to whoever has the lane."""
 LOST_RACES_MAX: Final = 16
 """Races that a step may lose before the smallest batch that is left of it goes without draws."""
 GATHERING_RACES_MAX: Final = 9
@@ -166,35 +166,29 @@ class Committer:
             began = self.system.clock()
             try:
                 await self.store.commit(statement)
-            except StoreError as error:
+            except ANSWERS as error:
                 self.metrics.came_back(type(error).__name__, self.system.clock() - began)
                 unknowns += isinstance(error, OutcomeUnknown)
-                if isinstance(error, Refused | Unfit):
+                if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
                 if isinstance(error, Conflict):
-                    await self._lose_race(attempt, batch)
-                    return False
-                if isinstance(error, Poison) or unknowns >= UNKNOWN_MAX:
+                    return await self._lose_race(attempt, batch)
+                if isinstance(error, Poison):
+                    return self._bisect(attempt, batch, error)
+                if unknowns >= UNKNOWN_MAX:
                     batch.discard()
-                    if isinstance(error, Poison):
-                        self.metrics.alarm("batch_refused", error=str(error))
-                        self._bisect(attempt, batch)
-                    else:
-                        self._halve(attempt, batch)
+                    self._halve(attempt, batch)
                     return False
+                tries += 1
+                await self._back_off(tries)
             else:
                 self.metrics.came_back("committed", self.system.clock() - began)
                 return True
-            tries += 1
-            await self._back_off(tries)
 
     async def _judge(
-        self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused | Unfit
+        self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused
     ) -> bool:
         """A constraint said no, which says little by itself: the lane's row decides."""
-        if isinstance(error, Unfit):
-            self.metrics.alarm("target_unfit", error=str(error))
-            raise error
         home = self.state.home
         standing = await self._until_answered(
             lambda: self.store.standing(home.lane, batch.batch_no)
@@ -206,18 +200,15 @@ class Committer:
                 return True
             raise Reload(f"lane {home.lane} went on to batch {standing.batch_no} without us")
         if error.constraint == "batches_pockets_missed":
-            await self._lose_race(attempt, batch)
-            return False
-        batch.discard()
+            return await self._lose_race(attempt, batch)
         if attempt.refused == statement.rows:
-            self.metrics.alarm("batch_refused", error=str(error))
-            self._bisect(attempt, batch)
-            return False
+            return self._bisect(attempt, batch, error)
+        batch.discard()
         attempt.refused = statement.rows
         attempt.facts = attempt.facts.and_read(await self._read(_everything_named(batch)))
         return False
 
-    async def _lose_race(self, attempt: Attempt, batch: Batch) -> None:
+    async def _lose_race(self, attempt: Attempt, batch: Batch) -> Literal[False]:
         """Refetch; only accounts whose sources are no longer enough go without draws from here."""
         batch.discard()
         attempt.lost_races += 1
@@ -246,6 +237,7 @@ class Committer:
             raise MustGather(frozenset(losers))
         # At first at once, because what won is over; later what keeps winning may pass.
         await self._back_off(max(1, attempt.lost_races - LOST_RACES_MAX // 2))
+        return False
 
     def _halve(self, attempt: Attempt, batch: Batch) -> bool:
         """Plan half as much from here on; return False if there is nothing left to halve."""
@@ -282,10 +274,13 @@ class Committer:
             )
             self._single_out(attempt, batch)
 
-    def _bisect(self, attempt: Attempt, batch: Batch) -> None:
+    def _bisect(self, attempt: Attempt, batch: Batch, error: Poison | Refused) -> Literal[False]:
         """Close in on what the database refuses."""
+        batch.discard()
+        self.metrics.alarm("batch_refused", error=str(error))
         if not self._halve(attempt, batch):
             self._single_out(attempt, batch)
+        return False
 
     def _single_out(self, attempt: Attempt, batch: Batch) -> None:
         """Answer or park what stands alone and cannot be committed."""

@@ -22,7 +22,7 @@ from worker.domain.purse import Purse, Tally
 from worker.domain.state import Home, Lack, LaneState, StreamKind
 from worker.domain.transfers import Gathering
 from worker.domain.units import CASH_MAX, AccountId, Money, Offset
-from worker.errors import Fenced, LaneHalted
+from worker.errors import Fenced, LaneHalted, Unfit
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Record, Store, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, log
@@ -107,6 +107,9 @@ class Lane:
         except LaneHalted as halt:
             self.status, self.reason = LaneStatus.HALTED, str(halt)
             self._metrics.alarm("lane_halted", reason=str(halt))
+            raise
+        except Unfit as unfit:
+            self._metrics.alarm("target_unfit", error=str(unfit))
             raise
         finally:
             if self.status is not LaneStatus.HALTED:

@@ -12,10 +12,17 @@ pytestmark = pytest.mark.integration
 RICH = 10**6
 
 
-@pytest.mark.parametrize("commit_mode", ["statement", "steps"])
+@pytest.mark.parametrize(
+    ("table", "commit_mode"), [("trades", "statement"), ("trades", "steps"), ("pockets", "steps")]
+)
 async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answer(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str, commit_mode: str
+    database_url: str,
+    kafka_server: EmbeddedKafka,
+    topic_prefix: str,
+    table: str,
+    commit_mode: str,
 ) -> None:
+    """One that a batch writes, or one that is read before."""
     bootstrap = kafka_server.bootstrap
     async with System.start(
         database_url, bootstrap, topic_prefix, commit_mode=commit_mode
@@ -27,10 +34,10 @@ async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answe
         await system.publish(*(sell(market, "a", 1, 40) for _ in range(20)))
         await system.answered()
 
-        await system.database.execute("ALTER TABLE trades RENAME TO mislaid")
+        await system.database.execute(f"ALTER TABLE {table} RENAME TO mislaid")
         await system.publish(*(buy(market, "b", 1, 50) for _ in range(20)))
         await eventually(lambda: member.metric("alarms_total", alarm="target_unfit") > 1, 30)
-        await system.database.execute("ALTER TABLE mislaid RENAME TO trades")
+        await system.database.execute(f"ALTER TABLE mislaid RENAME TO {table}")
         await system.check_invariants()
 
         assert await system.events("ORDER_REJECTED") == []

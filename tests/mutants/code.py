@@ -25,7 +25,7 @@ CAME_BACK: Final = (
         (
             Edit(
                 COMMIT,
-                """                if isinstance(error, Refused | Unfit):
+                """                if isinstance(error, Refused):
                     return""",
                 """                if isinstance(error, OutcomeUnknown):
                     found = await self._until_answered(
@@ -34,7 +34,7 @@ CAME_BACK: Final = (
                     if found.plan_hash is None:
                         batch.discard()
                     return found.plan_hash is not None
-                if isinstance(error, Refused | Unfit):
+                if isinstance(error, Refused):
                     return""",
             ),
         ),
@@ -440,6 +440,13 @@ CONNECTIONS: Final = (
         "admin=address.role == ADMIN_ROLE",
         "admin=False",
         tests("tests/integration/test_iam_tokens.py::test_the_admin_role_mints_the_admin_token"),
+    ),
+    mutant(
+        "a missing right is the command's fault",
+        OUTCOMES,
+        "    **dict.fromkeys(_UNFIT_CLASSES, Unfit),\n",
+        "",
+        tests("tests/unit/test_outcomes.py::test_what_came_back_is_told_by_its_code"),
     ),
     mutant(
         "a lost connection is a refusal",
