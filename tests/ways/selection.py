@@ -23,6 +23,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "tests/integration/test_dsql_refusals.py": _BY_ITSELF,
     "tests/integration/test_dsql_worker.py": _BY_ITSELF,
     "tests/integration/test_embedded.py": _NO_BATCH,
+    "tests/integration/test_first_minutes.py": "has a stand-in of its own for a cluster",
     "tests/integration/test_four_ways.py": _BY_ITSELF,
     "tests/integration/test_iam_tokens.py": _NO_BATCH,
     "tests/integration/test_migrate.py": _NO_BATCH,
