@@ -41,8 +41,8 @@ from worker.wire import resume as resume_text
 ANSWERS: Final = (Conflict, Refused, Poison, OutcomeUnknown, Unavailable)
 """What may come back from a commit to be dealt with here; Unfit goes on to whoever has the lane."""
 LOST_RACES_MAX: Final = 16
-"""Races that a step may lose before the smallest batch that is left of it goes without draws."""
-GATHERING_RACES_MAX: Final = 9
+"""Races that a step may lose before the smallest batch that is left of it goes without draws, and
+that a gathering may lose before it leaves a pocket where it is."""
 UNKNOWN_MAX: Final = 2
 READINGS_MAX: Final = 8
 EXACT_DRAW_BATCHES: Final = 64
@@ -231,7 +231,7 @@ class Committer:
         facts = replace(attempt.facts, exact_draws=self._recent_losers(), pages={})
         attempt.facts = replace(facts.and_read(read), no_draws=facts.no_draws | spent)
         if isinstance(attempt.step, Gather):
-            if attempt.lost_races >= GATHERING_RACES_MAX:
+            if attempt.lost_races >= LOST_RACES_MAX:
                 raise GatheringLost(f"lost {attempt.lost_races} races for one pocket")
         elif losers and self.state.home.kind is StreamKind.TRANSFERS:
             raise MustGather(frozenset(losers))

@@ -16,7 +16,7 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from signal import SIGCONT, SIGKILL, SIGSTOP, SIGTERM, Signals
+from signal import SIGCONT, SIGKILL, SIGTERM, Signals
 from typing import Self
 
 from worker.embedded.process import (
@@ -170,7 +170,7 @@ class EmbeddedKafka:
 
     def pause(self, broker: int = 0) -> None:
         """Freeze a broker: its connections stay open and nothing answers."""
-        self._children[broker].send(SIGSTOP)
+        self._children[broker].freeze()
 
     def resume(self, broker: int = 0) -> None:
         """Let a paused broker go on."""

@@ -32,6 +32,7 @@ GUARD: Guard = "kernel" if sys.platform == "linux" else "watcher"
 
 POLL_INTERVAL_S = 0.02
 KILL_DEADLINE_S = 10.0
+FREEZE_DEADLINE_S = 2.0
 LOG_LINES_SHOWN = 20
 LOOPBACK = "127.0.0.1"
 # Below the usual range of ephemeral ports: a client that keeps dialling a killed server could
@@ -108,6 +109,20 @@ class Child:
     def send(self, number: signal.Signals) -> None:
         """Send a signal; nothing happens if the process has ended."""
         self._process.send_signal(number)
+
+    def freeze(self) -> None:
+        """Stop all of its threads. One on another core may run for a moment after the signal."""
+        self.send(signal.SIGSTOP)
+        # macOS has it in later Pythons only.
+        if hasattr(os, "waitid"):
+            deadline = time.monotonic() + FREEZE_DEADLINE_S
+            while time.monotonic() < deadline and not self._has_stopped():
+                time.sleep(POLL_INTERVAL_S)
+
+    def _has_stopped(self) -> bool:
+        if self.exit_code is not None:
+            return True
+        return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG) is not None
 
     def end(self, number: signal.Signals, *, deadline_s: float) -> None:
         """Send `number` and wait; after `deadline_s` seconds kill. Safe to repeat."""
