@@ -14,17 +14,16 @@ from enum import StrEnum
 from itertools import accumulate, chain, count, cycle, islice
 from typing import Final, Self
 
+from producers.commands import Publishable
 from worker.domain.commands import (
     CancelOrder,
     Deposit,
-    MarketCommand,
     OpenMarket,
     Outcome,
     PlaceOrder,
     ResolveMarket,
     Side,
     TimeInForce,
-    TransferCommand,
     Withdraw,
 )
 from worker.domain.units import (
@@ -39,8 +38,6 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
-
-Command = MarketCommand | TransferCommand
 
 
 class Kind(StrEnum):
@@ -90,7 +87,7 @@ ORDERS: Final = REFUSED | {
 }
 """The kinds that are a PLACE_ORDER."""
 
-Marked = tuple[Kind, Command]
+Marked = tuple[Kind, Publishable]
 
 # One round of the crowd: how often each kind of step comes, in an order drawn anew each round.
 # A quote is two orders, a self-trade too.
@@ -203,7 +200,7 @@ class Flow:
     def __iter__(self) -> Self:
         return self
 
-    def __next__(self) -> Command:
+    def __next__(self) -> Publishable:
         kind, command = next(self._marked)
         self.summary[kind] += 1
         return command

@@ -3,57 +3,37 @@
 import asyncio
 import sys
 from asyncio.subprocess import DEVNULL
-from collections.abc import AsyncIterator
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from pydantic import SecretStr
 
 from producers import OrderPublisher
+from tests.chaos.scene import copied, create, name_of, stop, trading
 from tests.conftest import execute
-from tests.support.books import buy, deposit, open_market, resolve, sell
+from tests.support.books import buy, deposit, open_market, resolve
 from tests.support.eventually import eventually
 from tests.support.system import REPOSITORY, Log, Sent, System
-from worker.domain.units import MarketId
-from worker.embedded import EmbeddedKafka
 from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
 
-RICH = 10**9
 USAGE = 2
-
-
-@pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
-
-
-@pytest.fixture
-async def admin(kafka_server: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await client.start()
-    yield client
-    await client.close()
 
 
 @pytest.mark.shows("W22", "F31")
 async def test_a_restored_database_goes_on_with_new_topics_of_events(
     system: System, admin: AIOKafkaAdminClient, database_url: str
 ) -> None:
-    markets = await _trading(system)
-    await _stop(system)
-    older = await _copied(system, database_url)
+    _, markets = await trading(system)
+    await stop(system)
+    older = await copied(system, database_url)
     await system.member()
     await system.publish(*(buy(market, "a", 1, 50, "since") for market in markets))
     await system.check_invariants()
-    await _stop(system)
+    await stop(system)
     try:
         await _look_at(system, older)
         await _renew(system, admin, events_topic="e2", transfer_events_topic="t2")
@@ -62,10 +42,10 @@ async def test_a_restored_database_goes_on_with_new_topics_of_events(
         await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
         await system.check_invariants()
         audited = await _audited(system, "--events")
-        await _stop(system)
+        await stop(system)
     finally:
         await _look_at(system, database_url)
-        await execute(database_url, f'DROP DATABASE "{_name(older)}" WITH (FORCE)')
+        await execute(database_url, f'DROP DATABASE "{name_of(older)}" WITH (FORCE)')
 
     assert await system.events("ORDER_ACCEPTED", order_id="since")
     assert await system.events("ORDER_ACCEPTED", order_id="goes-on")
@@ -76,11 +56,11 @@ async def test_a_restored_database_goes_on_with_new_topics_of_events(
 async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    markets = await _trading(system)
-    await _stop(system)
+    _, markets = await trading(system)
+    await stop(system)
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
-    await _create(admin, topic, "LogAppendTime")
+    await create(admin, topic, "LogAppendTime")
     lanes = await system.database.fetch(
         "SELECT partition, next_offset FROM lanes WHERE stream = $1", topic
     )
@@ -104,8 +84,8 @@ async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
 async def test_an_input_of_another_name_is_a_new_stream_beside_the_old_one(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    market, _ = await _trading(system)
-    await _stop(system)
+    _, (market, _) = await trading(system)
+    await stop(system)
     await _renew(system, admin, orders_topic="o2", events_topic="e2")
     await system.member()
 
@@ -129,11 +109,11 @@ async def test_an_input_of_another_name_is_a_new_stream_beside_the_old_one(
 async def test_an_incarnation_is_of_both_inputs_and_reads_the_transfers_from_their_first(
     system: System, admin: AIOKafkaAdminClient, whole: bool
 ) -> None:
-    await _trading(system)
-    await _stop(system)
+    await trading(system)
+    await stop(system)
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
-    await _create(admin, topic, "LogAppendTime")
+    await create(admin, topic, "LogAppendTime")
     if not whole:
         where = TopicPartition(system.settings.transfers_topic, 0)
         end = (await system.log.ends())[where]
@@ -167,27 +147,11 @@ async def _audited(system: System, *options: str) -> int | None:
     return await asyncio.wait_for(process.wait(), 60)
 
 
-async def _trading(system: System) -> list[MarketId]:
-    """Let a worker answer some orders in both order lanes."""
-    await system.member()
-    markets = [system.market(partition) for partition in range(system.partitions)]
-    await system.publish(*(deposit(name, RICH) for name in "ab"), *map(open_market, markets))
-    await system.answered()
-    await system.publish(*(sell(market, "b", 1, 50) for market in markets for _ in range(5)))
-    await system.check_invariants()
-    return markets
-
-
-async def _stop(system: System) -> None:
-    await system.stop()
-    system.workers.clear()
-
-
 async def _renew(system: System, admin: AIOKafkaAdminClient, **names: str) -> None:
     """Create topics of other names, and go on with them."""
     for setting, name in names.items():
         stamps = "LogAppendTime" if setting == "orders_topic" else "CreateTime"
-        await _create(admin, f"{system.prefix}{name}", stamps)
+        await create(admin, f"{system.prefix}{name}", stamps)
     system.settings = system.settings.model_copy(
         update={setting: f"{system.prefix}{name}" for setting, name in names.items()}
     )
@@ -196,30 +160,9 @@ async def _renew(system: System, admin: AIOKafkaAdminClient, **names: str) -> No
     await system.log.start(system.partitions)
 
 
-async def _create(admin: AIOKafkaAdminClient, topic: str, stamps: str) -> None:
-    """Create a topic, perhaps one that was deleted a moment ago."""
-    new = NewTopic(topic, 2, 1, topic_configs={"message.timestamp.type": stamps})
-
-    async def created() -> bool:
-        (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
-        return bool(error["error_code"] == 0)
-
-    await eventually(created, 10)
-
-
 async def _knows(system: System, topic: str) -> bool:
     await system.raw.client.force_metadata_update()
     return len(await system.raw.partitions_for(topic)) == system.partitions
-
-
-async def _copied(system: System, database_url: str) -> str:
-    """Return the address of a copy of the database as it is now."""
-    older = f"{_name(database_url)}_older"
-    await system.database.close()
-    server = urlunsplit(urlsplit(database_url)._replace(path="/postgres"))
-    await execute(server, f'CREATE DATABASE "{older}" TEMPLATE "{_name(database_url)}"')
-    system.database = await asyncpg.connect(database_url)
-    return urlunsplit(urlsplit(database_url)._replace(path=f"/{older}"))
 
 
 async def _look_at(system: System, database_url: str) -> None:
@@ -227,7 +170,3 @@ async def _look_at(system: System, database_url: str) -> None:
     await system.database.close()
     system.database = await asyncpg.connect(database_url)
     system.settings = system.settings.model_copy(update={"database_url": SecretStr(database_url)})
-
-
-def _name(database_url: str) -> str:
-    return urlsplit(database_url).path.removeprefix("/")

@@ -10,50 +10,29 @@ from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
+from tests.chaos.scene import copied, create, name_of, stop, trading
 from tests.conftest import execute
-from tests.support.books import buy, deposit, open_market, sell
+from tests.support.books import buy, deposit
 from tests.support.eventually import eventually
 from tests.support.system import REPOSITORY, Log, Member, Sent, System
 from worker.adapters.kafka import broker as kafka_broker
-from worker.domain.units import MarketId
-from worker.embedded import EmbeddedKafka
 from worker.lane import Lane, LaneStatus
 from worker.ports import TopicPartition
 from worker.wire.commands import encode
 
 pytestmark = pytest.mark.integration
 
-RICH = 10**9
-
 
 @pytest.fixture(autouse=True)
 def fresh_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let a worker look at its topics every other second instead of twice a minute."""
     monkeypatch.setattr(kafka_broker, "METADATA_AGE_MAX_MS", 2_000)
-
-
-@pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
-
-
-@pytest.fixture
-async def admin(kafka_server: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClient]:
-    client = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await client.start()
-    yield client
-    await client.close()
 
 
 # The database is older than the topic.
@@ -63,39 +42,25 @@ async def admin(kafka_server: EmbeddedKafka) -> AsyncIterator[AIOKafkaAdminClien
 async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_published_since(
     system: System, database_url: str
 ) -> None:
-    _, markets = await _trading(system)
-    await _stop(system)
-    older = await _copied(system, database_url)
+    _, markets = await trading(system)
+    await stop(system)
+    older = await copied(system, database_url)
     try:
         await system.member()
         await system.publish(buy(markets[0], "a", 1, 10, "since"))
         await system.check_invariants()
-        await _stop(system)
+        await stop(system)
 
         member = await system.member(database_url=older)
         lane = await _halted(system, member, 0)
         await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
         await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 60)
-        await _stop(system)
+        await stop(system)
     finally:
-        await execute(database_url, f'DROP DATABASE "{_name(older)}" WITH (FORCE)')
+        await execute(database_url, f'DROP DATABASE "{name_of(older)}" WITH (FORCE)')
 
     assert "restored from an older time" in lane.reason
     assert member.metric("alarms_total", alarm="lane_halted") == 1
-
-
-async def _copied(system: System, database_url: str) -> str:
-    """Return the address of the database as it is now."""
-    older = f"{_name(database_url)}_older"
-    await system.database.close()
-    server = urlunsplit(urlsplit(database_url)._replace(path="/postgres"))
-    await execute(server, f'CREATE DATABASE "{older}" TEMPLATE "{_name(database_url)}"')
-    system.database = await asyncpg.connect(database_url)
-    return urlunsplit(urlsplit(database_url)._replace(path=f"/{older}"))
-
-
-def _name(database_url: str) -> str:
-    return urlsplit(database_url).path.removeprefix("/")
 
 
 # The input is another one.
@@ -106,11 +71,11 @@ def _name(database_url: str) -> str:
 async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
     system: System, admin: AIOKafkaAdminClient, running: bool
 ) -> None:
-    member, _ = await _trading(system)
+    member, _ = await trading(system)
     if not running:
-        await _stop(system)
+        await stop(system)
     await _delete(admin, system.settings.orders_topic)
-    await _create(admin, system.settings.orders_topic, "LogAppendTime")
+    await create(admin, system.settings.orders_topic, "LogAppendTime")
     member = member if running else await system.member()
 
     lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
@@ -124,10 +89,10 @@ async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
 async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    member, markets = await _trading(system)
+    member, markets = await trading(system)
     before = len(await system.events("ORDER_ACCEPTED"))
     await _delete(admin, system.settings.orders_topic)
-    await _create(admin, system.settings.orders_topic, "LogAppendTime")
+    await create(admin, system.settings.orders_topic, "LogAppendTime")
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(40)))
 
     lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
@@ -140,7 +105,7 @@ async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes
 async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_no_other(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    member, markets = await _trading(system)
+    member, markets = await trading(system)
     where = TopicPartition(system.settings.orders_topic, 0)
     consumer = member.worker.assignments._consumer
     assert consumer is not None
@@ -161,7 +126,7 @@ async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_n
 async def test_partitions_that_were_added_are_told_and_left_alone(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    member, markets = await _trading(system)
+    member, markets = await trading(system)
     topic = system.settings.orders_topic
     await admin.create_partitions({topic: NewPartitions(system.partitions + 1)})
     order = buy(markets[1], "a", 1, 10, "misrouted")
@@ -187,8 +152,8 @@ async def test_partitions_that_were_added_are_told_and_left_alone(
 async def test_the_cursor_is_the_databases_whatever_the_group_remembers(
     system: System, remembered: int | None
 ) -> None:
-    _, markets = await _trading(system)
-    await _stop(system)
+    _, markets = await trading(system)
+    await stop(system)
     group_id = f"{system.prefix}{remembered}"
     if remembered is not None:
         await _remember(system, group_id, remembered)
@@ -224,13 +189,13 @@ async def _remember(system: System, group_id: str, offset: int) -> None:
 async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    member, markets = await _trading(system, kafka_timeout_s=2.0)
+    member, markets = await trading(system, kafka_timeout_s=2.0)
     await _delete(admin, system.settings.events_topic)
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(20)))
     await eventually(lambda: member.metric("publish_failures_total") >= 2, 60)
     ready = member.lanes_ready
 
-    await _create(admin, system.settings.events_topic, "CreateTime")
+    await create(admin, system.settings.events_topic, "CreateTime")
     async with _read_anew(system):
         await system.check_invariants()
 
@@ -242,12 +207,12 @@ async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
 async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take_over(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    _, markets = await _trading(system)
+    _, markets = await trading(system)
     for _ in range(3):
         # What is published is noted with the next batch.
         await system.publish(*(buy(market, "a", 1, 10) for market in markets))
         await system.answered()
-    await _stop(system)
+    await stop(system)
     kept = await _lose(system, admin, keep=4)
 
     member = await system.member()
@@ -263,8 +228,8 @@ async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take
 async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    _, markets = await _trading(system)
-    await _stop(system)
+    _, markets = await trading(system)
+    await stop(system)
     where = TopicPartition(system.settings.events_topic, 0)
     end = (await system.log.ends())[where]
     await admin.delete_records({KafkaPartition(*where): RecordsToDelete(end)})
@@ -281,8 +246,8 @@ async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
 async def test_republish_gives_what_the_topic_lacks_from_the_journal(
     system: System, admin: AIOKafkaAdminClient, from_seq: int
 ) -> None:
-    await _trading(system)
-    await _stop(system)
+    await trading(system)
+    await stop(system)
     await _lose(system, admin, keep=from_seq - 1)
 
     told = [await _republish(system, partition, from_seq) for partition in range(2)]
@@ -296,8 +261,8 @@ async def test_republish_gives_what_the_topic_lacks_from_the_journal(
 
 
 async def test_republish_refuses_what_was_never_said(system: System) -> None:
-    await _trading(system)
-    await _stop(system)
+    await trading(system)
+    await stop(system)
 
     for partition, from_seq in ((0, 999), (2, 1)):
         code, _, err = await _parity(system, partition, from_seq)
@@ -306,8 +271,8 @@ async def test_republish_refuses_what_was_never_said(system: System) -> None:
 
 @pytest.mark.shows("W17")
 async def test_republish_leaves_no_gap(system: System, admin: AIOKafkaAdminClient) -> None:
-    await _trading(system)
-    await _stop(system)
+    await trading(system)
+    await stop(system)
     await _lose(system, admin, keep=2)
 
     code, _, err = await _parity(system, 0, 4)
@@ -344,7 +309,7 @@ async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int
         for r in records[:keep]
     ]
     await _delete(admin, topic)
-    await _create(admin, topic, "CreateTime")
+    await create(admin, topic, "CreateTime")
     await eventually(lambda: _knows(system.raw, topic, system.partitions), 60)
     await system.send(topic, kept)
     return len(kept) // system.partitions
@@ -365,22 +330,6 @@ async def _read_anew(system: System) -> AsyncIterator[None]:
 # In few words.
 
 
-async def _trading(system: System, **settings: object) -> tuple[Member, list[MarketId]]:
-    """Let a worker answer some orders in both order lanes."""
-    member = await system.member(**settings)
-    markets = [system.market(partition) for partition in range(system.partitions)]
-    await system.publish(*(deposit(name, RICH) for name in "ab"), *map(open_market, markets))
-    await system.answered()
-    await system.publish(*(sell(market, "b", 1, 50) for market in markets for _ in range(5)))
-    await system.check_invariants()
-    return member, markets
-
-
-async def _stop(system: System) -> None:
-    await system.stop()
-    system.workers.clear()
-
-
 async def _halted(system: System, member: Member, partition: int) -> Lane:
     where = TopicPartition(system.settings.orders_topic, partition)
 
@@ -396,17 +345,6 @@ async def _halted(system: System, member: Member, partition: int) -> Lane:
 
 async def _delete(admin: AIOKafkaAdminClient, topic: str) -> None:
     await admin.delete_topics([topic])
-
-
-async def _create(admin: AIOKafkaAdminClient, topic: str, stamps: str) -> None:
-    """Create a topic that was deleted a moment ago."""
-    new = NewTopic(topic, 2, 1, topic_configs={"message.timestamp.type": stamps})
-
-    async def created() -> bool:
-        (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
-        return bool(error["error_code"] == 0)
-
-    await eventually(created, 30)
 
 
 async def _knows(producer: AIOKafkaProducer, topic: str, partitions: int) -> bool:

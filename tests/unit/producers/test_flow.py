@@ -6,12 +6,11 @@ from itertools import islice, pairwise
 
 import pytest
 
-from producers.commands import check
+from producers.commands import Publishable, check
 from producers.flow import (
     ORDERS,
     POOR,
     REFUSED,
-    Command,
     Flow,
     FlowSettings,
     Kind,
@@ -37,16 +36,16 @@ SMALL = FlowSettings(seed=3, markets=5, accounts=40, orders=800)
 FLOWS = [flow, uniform, hot]
 
 
-def wire(commands: list[Command]) -> list[bytes]:
+def wire(commands: list[Publishable]) -> list[bytes]:
     return [encode(command) for command in commands]
 
 
-def placed(commands: list[Command]) -> list[PlaceOrder]:
+def placed(commands: list[Publishable]) -> list[PlaceOrder]:
     return [command for command in commands if isinstance(command, PlaceOrder)]
 
 
 @pytest.fixture(scope="module")
-def crowd() -> tuple[Flow, list[Command]]:
+def crowd() -> tuple[Flow, list[Publishable]]:
     subject = flow(FlowSettings())
     return subject, list(subject)
 
@@ -100,7 +99,7 @@ def test_markets_open_first_and_everybody_is_funded_before_the_first_order(
     assert set(kinds[SMALL.markets : first_order]) == {Deposit}
 
 
-def test_the_summary_counts_every_command_once(crowd: tuple[Flow, list[Command]]) -> None:
+def test_the_summary_counts_every_command_once(crowd: tuple[Flow, list[Publishable]]) -> None:
     subject, commands = crowd
 
     assert subject.summary.total() == len(commands)
@@ -108,7 +107,7 @@ def test_the_summary_counts_every_command_once(crowd: tuple[Flow, list[Command]]
     assert set(subject.summary) == set(Kind)
 
 
-def test_the_shares_are_as_promised(crowd: tuple[Flow, list[Command]]) -> None:
+def test_the_shares_are_as_promised(crowd: tuple[Flow, list[Publishable]]) -> None:
     subject, _ = crowd
 
     assert subject.orders == 10_000
@@ -119,7 +118,7 @@ def test_the_shares_are_as_promised(crowd: tuple[Flow, list[Command]]) -> None:
 
 
 def test_a_duplicate_is_the_order_itself_and_a_conflict_is_not(
-    crowd: tuple[Flow, list[Command]],
+    crowd: tuple[Flow, list[Publishable]],
 ) -> None:
     subject, commands = crowd
     known: dict[tuple[str, str, str], PlaceOrder] = {}
@@ -134,7 +133,7 @@ def test_a_duplicate_is_the_order_itself_and_a_conflict_is_not(
     assert repeats[False] == subject.summary[Kind.CONFLICT]
 
 
-def test_poor_accounts_can_never_pay(crowd: tuple[Flow, list[Command]]) -> None:
+def test_poor_accounts_can_never_pay(crowd: tuple[Flow, list[Publishable]]) -> None:
     _, commands = crowd
     payouts = {c.market_id: c.payout for c in commands if isinstance(c, OpenMarket)}
     deposits: Counter[str] = Counter()
@@ -150,7 +149,7 @@ def test_poor_accounts_can_never_pay(crowd: tuple[Flow, list[Command]]) -> None:
 
 
 def test_one_order_sweeps_more_makers_than_a_batch_has_rows_for(
-    crowd: tuple[Flow, list[Command]],
+    crowd: tuple[Flow, list[Publishable]],
 ) -> None:
     _, commands = crowd
     orders = placed(commands)
@@ -165,7 +164,9 @@ def test_one_order_sweeps_more_makers_than_a_batch_has_rows_for(
     assert taker.time_in_force is TimeInForce.IOC
 
 
-def test_accounts_trade_in_markets_of_many_partitions(crowd: tuple[Flow, list[Command]]) -> None:
+def test_accounts_trade_in_markets_of_many_partitions(
+    crowd: tuple[Flow, list[Publishable]],
+) -> None:
     _, commands = crowd
     moves = 0
     lanes: dict[str, list[int]] = {}
@@ -177,7 +178,7 @@ def test_accounts_trade_in_markets_of_many_partitions(crowd: tuple[Flow, list[Co
     assert moves > 1_000
 
 
-def test_cancels_name_live_old_and_unknown_orders(crowd: tuple[Flow, list[Command]]) -> None:
+def test_cancels_name_live_old_and_unknown_orders(crowd: tuple[Flow, list[Publishable]]) -> None:
     _, commands = crowd
     known: set[tuple[str, str]] = set()
     cancelled: Counter[tuple[str, str]] = Counter()
