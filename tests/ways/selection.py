@@ -34,6 +34,7 @@ LEFT_OUT: Final[Mapping[str, str]] = {
     "tests/integration/test_stand_ins.py": _SERVERS_OF_ITS_OWN,
     "tests/integration/test_steps.py": _BY_ITSELF,
     "tests/integration/test_store.py": "is about PostgreSQL's locks and errors, word for word",
+    "tests/integration/test_streams.py": _NO_BATCH,
     "tests/integration/test_stress.py": _SERVERS_OF_ITS_OWN,
 }
 """Not worth another way, and why."""
