@@ -62,11 +62,11 @@ TOKENS: Final = (
         tests(f"{MINTING}::test_between_two_tries_to_reach_msk_lies_a_moment_that_varies"),
     ),
     mutant(
-        "a reader that knows no broker asks on",
-        f"{KAFKA}/reader.py",
-        "            _require_brokers(kafka)\n",
-        "",
-        tests(f"{SECURE}::test_a37_a_reader_that_knows_no_broker_does_not_start"),
+        "who knows no broker asks on",
+        f"{KAFKA}/deadline.py",
+        "        if not client.cluster.brokers():\n",
+        "        if client.cluster is None:\n",
+        tests(f"{SECURE}::test_a37_who_knows_no_broker_does_not_start"),
     ),
     mutant(
         "the load generator forgets how to reach the brokers",
@@ -84,6 +84,13 @@ WATCH: Final = (
         "counts = database_answers and seen.end is not None",
         "counts = seen.end is not None",
         tests(f"{WATCHING}::test_an_outage_of_the_database_ends_nothing_however_long"),
+    ),
+    mutant(
+        "a database that says no is a stall",
+        WATCHDOG,
+        "self.acknowledged_seq, self.refusals",
+        "self.acknowledged_seq, 0",
+        tests(f"{WATCHING}::test_a_database_that_says_no_ends_nothing_however_long"),
     ),
     mutant(
         "an outage of the broker is a stall",
