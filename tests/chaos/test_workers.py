@@ -122,6 +122,23 @@ async def test_a_second_sigterm_ends_a_worker_that_cannot_finish_its_batch(
     assert worker.process.returncode == 130
 
 
+# They run out of memory.
+
+
+@pytest.mark.shows("F13")
+async def test_a_worker_without_memory_ends_and_blames_no_command(system: System) -> None:
+    markets, cramped = await _open(system), await _at_work(system)
+    cramped.send(signal.SIGUSR2)
+    await system.publish(*_crossing(markets, 8_000))
+
+    await cramped.ended()
+    await system.member(group_id=f"{system.prefix}heir")
+    await system.check_invariants()
+
+    assert cramped.process.returncode not in (None, 0)
+    assert await system.events("ORDER_REJECTED") == []
+
+
 # They die while a statement is on its way.
 
 

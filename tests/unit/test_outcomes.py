@@ -82,6 +82,14 @@ def test_what_a_client_wrote_into_a_refused_row_is_no_change_of_the_schema() -> 
     assert type(outcomes.of_statement(asyncpg.PostgresError.new(fields))) is Refused
 
 
+@pytest.mark.shows("F13")
+def test_a_worker_without_memory_is_no_fault_of_what_it_wanted_to_send() -> None:
+    error = asyncpg.DataError("invalid input for query argument $1: '[...' ()")
+    error.__cause__ = MemoryError()
+    with pytest.raises(MemoryError):
+        outcomes.of_statement(error)
+
+
 def test_a_plan_that_no_longer_fits_is_prepared_again() -> None:
     stale = asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
     assert type(outcomes.of_statement(stale)) is SchemaChanged

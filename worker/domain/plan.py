@@ -194,6 +194,9 @@ def plan(state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | 
     draft = Draft.over(state, facts, limits)
     try:
         _run(draft, step)
+    except MemoryError:
+        # The process's own end, and no command's fault: another owner plans it again.
+        raise
     except Exception as error:
         draft.undo()
         answering = draft.offset >= state.next_offset and isinstance(step, Answer)

@@ -1,10 +1,11 @@
 """What a plan is sure to lack is known before it is made."""
 
 from dataclasses import replace
+from typing import NoReturn
 
 import pytest
 
-from worker.domain import draft
+from worker.domain import draft, orders
 from worker.domain.book import Book, OpenOrder
 from worker.domain.commands import (
     CancelOrder,
@@ -191,6 +192,17 @@ def test_a_bug_leaves_the_books_as_they_were_and_names_the_offset() -> None:
         plan(state, Answer([order(1)]), Facts(), LIMITS)
     assert (broken.value.offset, broken.value.answering) == (1, True)
     assert len(state.book(MARKET)) == 0
+
+
+@pytest.mark.shows("F13")
+def test_a_worker_without_memory_blames_no_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without_memory(*_: object) -> NoReturn:
+        raise MemoryError
+
+    monkeypatch.setattr(orders, "match", without_memory)
+    facts = Facts(accounts={ANN: {Lane(-1): Money(1_000)}}, positions={(MARKET, ANN): 0})
+    with pytest.raises(MemoryError):
+        plan(with_a_market(), Answer([order(1)]), facts, LIMITS)
 
 
 def test_a_market_is_halted_once() -> None:

@@ -43,7 +43,12 @@ _MEANINGS: Final[Mapping[str, type[StoreError]]] = {
 
 
 def of_statement(error: Exception) -> StoreError:
-    """Return what a failed statement means."""
+    """Return what a failed statement means.
+
+    Raises MemoryError where asyncpg took that for a parameter that nobody can encode.
+    """
+    if isinstance(error.__cause__, MemoryError):
+        raise error.__cause__
     if not isinstance(error, asyncpg.PostgresError):
         return OutcomeUnknown(f"{type(error).__name__}: {error}")
     sqlstate = error.sqlstate or ""
