@@ -90,8 +90,8 @@ CAME_BACK: Final = (
             ),
             Edit(
                 COMMIT,
-                "                batch.adopt()\n                self._count",
-                "                self._count",
+                "                batch.adopt()\n                self.refusals",
+                "                self.refusals",
             ),
         ),
         seeds(20),
