@@ -30,6 +30,7 @@ from worker.errors import (
     ParityError,
     Poison,
     Refused,
+    StoreError,
     Unavailable,
 )
 from worker.ports import JournalRow, Seal, Statement, Store, System
@@ -167,7 +168,7 @@ class Committer:
             try:
                 await self.store.commit(statement)
             except ANSWERS as error:
-                self.metrics.came_back(type(error).__name__, self.system.clock() - began)
+                self._note(error, began)
                 unknowns += isinstance(error, OutcomeUnknown)
                 if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
@@ -184,6 +185,12 @@ class Committer:
             else:
                 self.metrics.came_back("committed", self.system.clock() - began)
                 return True
+
+    def _note(self, error: StoreError, began: float) -> None:
+        """Count what came back; name what waiting alone does not mend."""
+        self.metrics.came_back(type(error).__name__, self.system.clock() - began)
+        if error.exhausted:
+            self.metrics.alarm("database_exhausted", error=str(error))
 
     async def _judge(
         self, attempt: Attempt, batch: Batch, statement: Statement, error: Refused

@@ -37,6 +37,11 @@ class StoreError(ParityError):
         self.sqlstate = sqlstate
         self.constraint = constraint
 
+    @property
+    def exhausted(self) -> bool:
+        """Whether the database lacks room, memory or connections, or its disk fails."""
+        return self.sqlstate[:2] in ("53", "58")
+
 
 class Conflict(StoreError):
     """40001 (DSQL: OC000), 40P01, 55P03: nothing was written."""
