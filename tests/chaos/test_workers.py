@@ -127,7 +127,7 @@ async def test_a_second_sigterm_ends_a_worker_that_cannot_finish_its_batch(
 
 @pytest.mark.shows("F13")
 async def test_a_worker_without_memory_ends_and_blames_no_command(system: System) -> None:
-    markets, cramped = await _open(system), await _at_work(system)
+    markets, cramped = await _open(system), await _at_work(system, stall_s=11, database_timeout_s=5)
     cramped.send(signal.SIGUSR2)
     await system.publish(*_crossing(markets, 8_000))
 

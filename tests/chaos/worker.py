@@ -1,6 +1,6 @@
 """A worker that a test can harm from within: ``python -m tests.chaos.worker run``.
 
-SIGUSR1 blocks its event loop, SIGUSR2 leaves it no memory but what it has. Python runs a signal's
+SIGUSR1 blocks its event loop, SIGUSR2 leaves it hardly more memory than it has. Python runs a signal's
 handler in the main thread, between two steps of the event loop, which is where a call that does
 not return in time would stand.
 """
@@ -8,6 +8,7 @@ not return in time would stand.
 import resource
 import signal
 import time
+from pathlib import Path
 from types import FrameType
 from typing import Final
 
@@ -15,6 +16,8 @@ from worker.cli import main
 
 BLOCKED_S: Final = 13.0
 """Longer than the 10 s after which the group gives a silent member's lanes away."""
+ROOM_BYTES: Final = 8 * 1024 * 1024
+"""Enough to begin on what waits, and not to end it."""
 
 
 def _block(_number: int, _frame: FrameType | None) -> None:
@@ -22,8 +25,9 @@ def _block(_number: int, _frame: FrameType | None) -> None:
 
 
 def _cramp(_number: int, _frame: FrameType | None) -> None:
-    _, hard_bytes = resource.getrlimit(resource.RLIMIT_DATA)
-    resource.setrlimit(resource.RLIMIT_DATA, (0, hard_bytes))
+    has_pages = int(Path("/proc/self/statm").read_text(encoding="ascii").split()[0])
+    most_bytes = has_pages * resource.getpagesize() + ROOM_BYTES
+    resource.setrlimit(resource.RLIMIT_AS, (most_bytes, resource.RLIM_INFINITY))
 
 
 if __name__ == "__main__":

@@ -165,6 +165,24 @@ async def test_what_was_answered_is_not_taken_again() -> None:
     assert lane.backlog == 1
 
 
+@pytest.mark.shows("F42")
+async def test_gaps_are_the_logs_and_what_is_older_than_the_newest_was_answered() -> None:
+    """Offsets are missing where a transaction ended or a topic was compacted."""
+    books = FakeBooks.opened()
+    lane = await _answered(books, *map(record, (0, 1, 5, 3, 5, 2, 9, 9, 6)))
+    heir = lane_over(books)
+    committer = await heir._take_over("heir", partition := Partition(0, 12))
+    heir.offer([*map(record, (9, 5, 11))])
+    step = await heir._next_step()
+    assert isinstance(step, Answer)
+    await heir._commit(committer, step)
+
+    assert lane.state is not None
+    assert (lane.state.next_offset, partition.sought) == (10, [9])
+    assert [received.offset for received in step.commands] == [11]
+    assert [row.answered for row in books.batches] == [0]
+
+
 @pytest.mark.shows("W14", "F45")
 @pytest.mark.parametrize(
     ("order_id", "status"), [("never-was", LaneStatus.READY), ("another", LaneStatus.HALTED)]
