@@ -19,18 +19,21 @@ FOR EACH ROW EXECUTE FUNCTION exhausted()"""
 
 
 @pytest.mark.shows("F30")
-@pytest.mark.parametrize("sqlstate", ["53100", "53200", "58030"])
 @pytest.mark.parametrize(
-    ("commit_mode", "when"),
-    [("statement", "IMMEDIATE"), ("steps", "IMMEDIATE"), ("steps", "DEFERRED")],
+    ("sqlstate", "commit_mode", "when"),
+    [
+        ("53100", "statement", "IMMEDIATE"),
+        ("53200", "steps", "IMMEDIATE"),
+        ("58030", "steps", "DEFERRED"),
+    ],
 )
 async def test_a_full_disk_is_told_and_waited_for(
     database_url: str,
     kafka_server: EmbeddedKafka,
     topic_prefix: str,
+    sqlstate: str,
     commit_mode: str,
     when: str,
-    sqlstate: str,
 ) -> None:
     bootstrap = kafka_server.bootstrap
     async with System.start(
