@@ -14,19 +14,17 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
-from itertools import islice
 from pathlib import Path
 from typing import Annotated, Any, Final, TypeVar
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from producers import load as generator
-from producers.client import Ack, Delivery, OrderPublisher, PublisherError, TopicUnfit
-from producers.commands import InvalidCommand, Publishable, check
+from producers.client import PublisherError, TopicUnfit
+from producers.commands import InvalidCommand, Publishable
+from producers.link import Ack
 from worker import app as worker_app
-from worker import config
+from worker import config, printing, submit
 from worker import doctor as physician
 from worker import republish as republisher
 from worker import tail as tailing
@@ -34,7 +32,7 @@ from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.migrate import foreseen
 from worker.adapters.postgres.migrate import migrate as migrate_schema
 from worker.adapters.system import system
-from worker.audit import AuditResult, Proof, full_audit
+from worker.audit import AuditResult, full_audit
 from worker.audit.gather import OutputTopics, audit_history
 from worker.audit.proof import prove
 from worker.config import Settings
@@ -47,7 +45,6 @@ from worker.domain.commands import (
     ResolveMarket,
     Side,
     TimeInForce,
-    Unreadable,
     Withdraw,
 )
 from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
@@ -63,14 +60,11 @@ from worker.ports import Record
 from worker.tail import Feed, Start
 from worker.telemetry import configure_logging
 from worker.topics import make_topics
-from worker.wire.commands import decode_order, decode_transfer, encode
+from worker.wire.commands import encode
 
 FAILED, USAGE, UNREACHABLE, INTERRUPTED = 1, 2, 3, 130
 DISTRIBUTION: Final = "parity-exchange"
-PUBLISHED_AT_ONCE: Final = 1_000
-WRONG_LINES_SHOWN: Final = 10
 EMBEDDED_PARTITIONS: Final = 12
-PIPE_COLUMNS: Final = 200
 
 T = TypeVar("T")
 
@@ -175,9 +169,9 @@ def topics(
     broker = worker_app.make_broker(settings)
     found = _await(make_topics(settings, broker, partitions, replication))
     if as_json:
-        _print_json([topic.as_json() for topic in found])
+        printing.as_json([topic.as_json() for topic in found])
     else:
-        _print_table(
+        printing.table(
             ("topic", "partitions", "timestamps", "", "fits"),
             [
                 (t.name, t.partitions, t.stamps, "existed" if t.existed else "created", t.verdict)
@@ -203,7 +197,7 @@ def publish(
         if file is None:
             raise typer.BadParameter("name a command, or give --file (- is standard input)")
         text = sys.stdin.read() if file == "-" else _read(file)
-        _publish(context, _commands_of(text, "stdin" if file == "-" else file))
+        _publish(context, submit.commands_of(text, "stdin" if file == "-" else file))
     elif file is not None:
         raise typer.BadParameter("either --file or one command")
 
@@ -322,7 +316,7 @@ def republish(
     broker = worker_app.make_broker(settings)
     done = _await(republisher.republish(settings, broker, topic, partition, from_seq))
     if as_json:
-        _print_json(asdict(done))
+        printing.as_json(asdict(done))
     else:
         typer.echo(
             f"{done.topic}[{done.partition}] seq {done.first_seq} to {done.last_seq}:"
@@ -353,9 +347,9 @@ def proof(as_json: AsJson = False) -> None:
     """Prove the books from the database: the same as GET /api/proof."""
     found = _await(prove(_books(_settings())))
     if as_json:
-        _print_json(found.as_json())
+        printing.as_json(found.as_json())
     else:
-        _print_proof(found)
+        printing.proof(found)
     if not found.consistent:
         raise typer.Exit(FAILED)
 
@@ -373,9 +367,9 @@ def audit(
     auditing = _audit_history(settings, books) if events else full_audit(books, clock)
     result = _await(auditing)
     if as_json:
-        _print_json({**result.as_json(), "invariants": result.by_invariant()})
+        printing.as_json({**result.as_json(), "invariants": result.by_invariant()})
     else:
-        _print_audit(result)
+        printing.audit(result)
     if result.violations:
         raise typer.Exit(FAILED)
 
@@ -396,9 +390,9 @@ def doctor(
         examining = physician.examine(settings, worker_app.make_broker(settings), system())
         found = _await(_cancelled_by_sigterm(examining))
     if as_json:
-        _print_json(physician.as_json(found))
+        printing.as_json(physician.as_json(found))
     else:
-        _print_table(("check", "", "what came back", "took", "tried"), physician.as_rows(found))
+        printing.table(("check", "", "what came back", "took", "tried"), physician.as_rows(found))
         typer.echo(physician.verdict(found))
     if not physician.healthy(found):
         raise typer.Exit(FAILED)
@@ -532,25 +526,6 @@ def _check_address(database: str | None, broker: str | None) -> None:
     config.load(database_url=database, bootstrap_servers=broker)
 
 
-def _print_json(value: object) -> None:
-    typer.echo(json.dumps(value))
-
-
-def _print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    table = Table(box=None, pad_edge=False)
-    for name in head:
-        # Nothing is cut off: what is last in a long word may be what it is about.
-        table.add_column(name, overflow="fold")
-    for row in rows:
-        table.add_row(*(f"{cell:,}" if type(cell) is int else str(cell) for cell in row))
-    # What reads a pipe wants whole lines.
-    width = None if sys.stdout.isatty() else PIPE_COLUMNS
-    Console(width=width, highlight=False, markup=False).print(table)
-
-
-# Publishing.
-
-
 def _read(file: str) -> str:
     try:
         return Path(file).read_text(encoding="utf-8")
@@ -558,80 +533,18 @@ def _read(file: str) -> str:
         raise ConfigError(f"--file {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
-def _commands_of(text: str, source: str) -> list[Publishable]:
-    """Return the commands of all lines. Raises ConfigError naming the lines that are none."""
-    commands: list[Publishable] = []
-    wrong = []
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.strip():
-            found = _command_of(line.encode())
-            if isinstance(found, str):
-                wrong.append(f"{source}:{number}: {found}")
-            else:
-                commands.append(found)
-    if wrong:
-        more = len(wrong) - WRONG_LINES_SHOWN
-        shown = "; ".join(wrong[:WRONG_LINES_SHOWN]) + (f"; and {more} more" if more > 0 else "")
-        raise ConfigError(f"nothing was sent: {shown}")
-    return commands
-
-
-def _command_of(value: bytes) -> Publishable | str:
-    """Return the command of a line, or what is wrong with it."""
-    order, transfer = decode_order(None, value, ()), decode_transfer(None, value, ())
-    if not isinstance(order, Unreadable):
-        return order
-    if not isinstance(transfer, Unreadable):
-        return transfer
-    if not order.detail.startswith("type:"):
-        return order.detail
-    if not transfer.detail.startswith("type:"):
-        return transfer.detail
-    return f"{order.detail}, {transfer.detail.removeprefix('type: must be one of ')}"
-
-
 def _publish(context: typer.Context, commands: Sequence[Publishable]) -> None:
     as_json: bool = context.obj
-    for command in commands:
-        check(command)
 
     def show(command: Publishable, ack: Ack) -> None:
         kind = json.loads(encode(command))["type"]
         if as_json:
             place = {"topic": ack.topic, "partition": ack.partition, "offset": ack.offset}
-            _print_json({"type": kind, **place})
+            printing.as_json({"type": kind, **place})
         else:
             typer.echo(f"{ack.topic}[{ack.partition}] offset {ack.offset}  {kind}")
 
-    _await(_send(_settings(), commands, show))
-
-
-async def _send(
-    settings: Settings, commands: Sequence[Publishable], show: Callable[[Publishable, Ack], None]
-) -> None:
-    """Send in order per key, and show each that is acknowledged, also when another is not."""
-    async with OrderPublisher(
-        settings.bootstrap_servers,
-        orders_topic=settings.orders_topic,
-        transfers_topic=settings.transfers_topic,
-        delivery=Delivery(timeout_s=settings.kafka_timeout_s),
-        security=worker_app.make_security(settings).arguments(),
-    ) as publisher:
-        for some in _chunks(commands):
-            sending = [publisher.publish(command) for command in some]
-            acks = await asyncio.gather(*sending, return_exceptions=True)
-            for command, ack in zip(some, acks, strict=True):
-                if isinstance(ack, Ack):
-                    show(command, ack)
-            for ack in acks:
-                if isinstance(ack, BaseException):
-                    raise ack
-
-
-def _chunks(commands: Sequence[Publishable]) -> Iterator[Sequence[Publishable]]:
-    left = iter(commands)
-    while some := list(islice(left, PUBLISHED_AT_ONCE)):
-        yield some
+    _await(submit.send(_settings(), commands, show))
 
 
 # Looking.
@@ -644,29 +557,6 @@ async def _tail(
         typer.echo(render(partition, record))
 
 
-def _print_proof(found: Proof) -> None:
-    cash = found.cash_in_pockets + found.escrow
-    zeros = (
-        ("ledger imbalance", found.ledger_imbalance),
-        ("negative balances", found.negative_balances),
-        ("markets whose positions do not sum to zero", found.positions_off),
-        ("markets whose escrow does not cover", found.escrow_mismatches),
-        ("markets whose open interest is off", found.open_interest_mismatches),
-        ("gaps in the journal", found.journal_gaps),
-    )
-    rows: list[tuple[object, ...]] = [
-        ("trades", found.trades, ""),
-        ("cash in - out", found.cash_in - found.cash_out, ""),
-        ("cash in pockets + escrow", cash, "equal " + _mark(found.cash_conserved)),
-        *((name, value, f"0 {_mark(value == 0)}") for name, value in zeros),
-        ("batches / events", f"{found.batches:,} / {found.events:,}", ""),
-        ("batches not yet known to be published", found.batches_unpublished, ""),
-        *((f"markets {status}", count, "") for status, count in found.markets.items()),
-    ]
-    _print_table(("proof", "value", "must be"), rows)
-    typer.echo(f"{'CONSISTENT' if found.consistent else 'NOT CONSISTENT'}  backend {found.backend}")
-
-
 async def _audit_history(settings: Settings, books: Books) -> AuditResult:
     broker = worker_app.make_broker(settings)
     dead = settings.dead_letters_topic
@@ -677,22 +567,3 @@ async def _audit_history(settings: Settings, books: Books) -> AuditResult:
         settings.events_topic, settings.transfer_events_topic, dead, described[dead].partitions
     )
     return (await audit_history(books, broker, outputs, system().clock)).result
-
-
-def _print_audit(result: AuditResult) -> None:
-    rows = [
-        (name, it["sentence"], it["unchecked"] or it["checked"] or "nothing", it["violations"])
-        for name, it in result.by_invariant().items()
-    ]
-    _print_table(("", "invariant", "checked", "violations"), rows)
-    for violation in result.violations:
-        typer.echo(f"{violation.invariant} {violation.name}: {violation.count:,}")
-        for example in violation.examples:
-            typer.echo(f"  {example}")
-    verdict = "NOT CONSISTENT" if result.violations else "CONSISTENT"
-    seen = f"{result.rows:,} rows, {result.events:,} events in {result.seconds:.1f} s"
-    typer.echo(f"{verdict}  {seen}")
-
-
-def _mark(ok: bool) -> str:
-    return "ok" if ok else "FAILED"

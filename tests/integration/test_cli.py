@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import execute
-from worker import cli as command_line
+from worker import printing
 from worker.embedded import EmbeddedKafka
 
 pytestmark = pytest.mark.integration
@@ -396,10 +396,10 @@ def test_a_worker_whose_port_is_taken_is_2(shell: Shell) -> None:
 def test_a_table_keeps_every_character_of_long_words_and_of_brackets(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(command_line, "PIPE_COLUMNS", 60)
+    monkeypatch.setattr(printing, "PIPE_COLUMNS", 60)
     words = f"{'abc.dsql.us-east-1.on.aws:' * 3}[bold][/end]"
 
-    command_line._print_table(("check", "what came back", "took"), [("connection", words, 1_000)])
+    printing.table(("check", "what came back", "took"), [("connection", words, 1_000)])
 
     lines = capsys.readouterr().out.splitlines()[1:]
     assert "".join(line[12:-7].rstrip() for line in lines) == words
