@@ -1,13 +1,12 @@
 """What upstream services use to send commands, and the flows that exercise the exchange.
 
-client: OrderPublisher, typed, in order per key, at least once. The only module here that meets
-aiokafka. commands: what may be sent. flow: seed -> commands, pure. load: a process of its own that
-publishes a flow.
+client: OrderPublisher, typed, in order per key, at least once. link: its connection, the only
+module here that meets aiokafka. commands: what may be sent. flow: seed -> commands, pure. load: a
+process of its own that publishes a flow.
 Nothing here knows how the worker decides: only `worker.wire` and `worker.domain` are shared.
 """
 
 from producers.client import (
-    Ack,
     BrokerUnreachable,
     Delivery,
     NotDelivered,
@@ -17,6 +16,7 @@ from producers.client import (
 )
 from producers.commands import InvalidCommand, Publishable
 from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
+from producers.link import Ack
 from worker.domain.commands import (
     CancelOrder,
     Deposit,

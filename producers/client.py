@@ -10,40 +10,22 @@ is written once, or that one that raised NotDelivered was not written.
 import asyncio
 import contextlib
 import itertools
-import logging
 import math
 import random
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, Final, Self
-
-from aiokafka import AIOKafkaProducer
-from aiokafka.errors import (
-    ClusterAuthorizationFailedError,
-    KafkaConnectionError,
-    KafkaError,
-    MessageSizeTooLargeError,
-    TopicAuthorizationFailedError,
-    UnknownTopicOrPartitionError,
-)
+from typing import Final, Self
 
 from producers.commands import Publishable, check
+from producers.link import FAILURES, HOPELESS, Ack, Connection, Link
 from worker.domain.commands import Deposit, Withdraw
 from worker.domain.ids import partition_of
 from worker.wire.commands import encode
 
-CLOSE_DEADLINE_S: Final = 0.5
-"""How long each step of ending a producer may take."""
 TOPIC_GRACE_S: Final = 2.0
 """A broker that is asked just after a topic was created may not know it yet."""
-_FAILURES: Final = (KafkaError, TimeoutError, OSError)
-_HOPELESS: Final = (
-    ClusterAuthorizationFailedError,
-    MessageSizeTooLargeError,
-    TopicAuthorizationFailedError,
-)
 
 
 class PublisherError(Exception):
@@ -67,20 +49,6 @@ class NotDelivered(PublisherError):
     def __init__(self, message: str, commands: Sequence[Publishable]) -> None:
         super().__init__(message)
         self.commands = tuple(commands)
-
-
-@dataclass(frozen=True, slots=True)
-class Ack:
-    """Where a command lies, on as many brokers as the topic asks for.
-
-    ``timestamp_ms`` is the broker's, if it stamps (LogAppendTime), else the producer's. ``offset``
-    is -1 when the broker knew the record for a repeat but no longer its place.
-    """
-
-    topic: str
-    partition: int
-    offset: int
-    timestamp_ms: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +93,10 @@ class _Outbox:
     waiting: deque[_Record]
     task: asyncio.Task[None] | None = None
 
+    def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and values as they stand when asked: more may come while a sender waits."""
+        return ((record.key, record.value) for record in self.waiting)
+
     def acknowledge(self, acks: Iterable[Ack]) -> None:
         for ack in acks:
             record = self.waiting.popleft()
@@ -164,7 +136,12 @@ class OrderPublisher:
         self._topics = {orders_topic: orders_partitions, transfers_topic: transfers_partitions}
         self._orders_topic, self._transfers_topic = orders_topic, transfers_topic
         self._delivery = delivery or Delivery()
-        self._link = _Link(bootstrap_servers, self._delivery, security or {})
+        self._link = Link(
+            bootstrap_servers,
+            self._delivery.attempt_timeout_s,
+            self._delivery.batch_bytes_max,
+            security or {},
+        )
         self._rng = rng or random.Random()  # noqa: S311 -- jitter
         self._partitions: dict[str, int] = {}
         self._outboxes: dict[tuple[str, int], _Outbox] = {}
@@ -301,9 +278,9 @@ class OrderPublisher:
         for attempt in range(1, self._delivery.attempts_max + 1):
             try:
                 acks = await self._send(box)
-            except _FAILURES as error:
+            except FAILURES as error:
                 late = asyncio.get_running_loop().time() >= box.waiting[0].deadline
-                if late or attempt == self._delivery.attempts_max or isinstance(error, _HOPELESS):
+                if late or attempt == self._delivery.attempts_max or isinstance(error, HOPELESS):
                     self._give_up(box, f"attempt {attempt} failed: {error!r}")
                     return
                 await self._pause(attempt, box.waiting[0].deadline)
@@ -325,12 +302,12 @@ class OrderPublisher:
         Raises a failure by the attempt's deadline; the producer is gone by then.
         """
         attempt_deadline = asyncio.get_running_loop().time() + self._delivery.attempt_timeout_s
-        connection: _Connection | None = None
+        connection: Connection | None = None
         try:
             async with asyncio.timeout_at(min(attempt_deadline, box.waiting[0].deadline)):
                 connection = await self._link.connection()
-                return await _send_batch(connection, box)
-        except _FAILURES:
+                return await connection.send(box.topic, box.partition, box)
+        except FAILURES:
             if connection is not None:
                 self._link.discard(connection)
             raise
@@ -349,111 +326,14 @@ class OrderPublisher:
             try:
                 async with asyncio.timeout(self._delivery.attempt_timeout_s):
                     found = await self._link.partitions(list(self._topics))
-            except _FAILURES as error:
-                if attempt >= self._delivery.attempts_max or isinstance(error, _HOPELESS):
+            except FAILURES as error:
+                if attempt >= self._delivery.attempts_max or isinstance(error, HOPELESS):
                     raise BrokerUnreachable(f"attempt {attempt} failed: {error!r}") from error
             else:
                 if len(found) == len(self._topics) or loop.time() > grace_until:
                     return found
             await self._pause(attempt, math.inf)
         raise AssertionError("counted to the end")
-
-
-@dataclass(slots=True, eq=False)
-class _Connection:
-    """A started producer; ``lost`` is done as soon as nobody should wait for it any more."""
-
-    producer: AIOKafkaProducer
-    lost: asyncio.Future[None]
-
-
-class _Link:
-    """The connection in use. One that failed is replaced, never used again.
-
-    After a failed batch an idempotent producer's sequence has a hole (aiokafka #1017).
-    """
-
-    def __init__(self, servers: str, delivery: Delivery, security: Mapping[str, object]) -> None:
-        _keep_secrets()
-        self._attempt_timeout_s = delivery.attempt_timeout_s
-        self._options = {
-            "bootstrap_servers": servers,
-            "acks": "all",
-            "enable_idempotence": True,
-            "max_batch_size": delivery.batch_bytes_max,
-            "metadata_max_age_ms": 30_000,
-            "request_timeout_ms": int(delivery.attempt_timeout_s * 1_000),
-            **security,
-        }
-        self._connection: _Connection | None = None
-        self._connecting: asyncio.Task[_Connection] | None = None
-        self._ending: set[asyncio.Task[None]] = set()
-
-    async def connection(self) -> _Connection:
-        """Return the connection, making one if there is none. The caller sets the deadline.
-
-        All who wait share one attempt and its failure.
-        """
-        if self._connection is not None:
-            return self._connection
-        if self._connecting is None:
-            self._connecting = asyncio.create_task(self._connect(), name="publisher-connect")
-            self._connecting.add_done_callback(_seen)
-        return await asyncio.shield(self._connecting)
-
-    async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
-        """Return the partition counts of those topics that exist. Creates none."""
-        connection = await self.connection()
-        try:
-            # All topics, because asking for one by name may create it.
-            cluster = await connection.producer.client.fetch_all_metadata()
-        except _FAILURES:
-            self.discard(connection)
-            raise
-        found = {topic: cluster.partitions_for_topic(topic) for topic in topics}
-        return {topic: len(numbers) for topic, numbers in found.items() if numbers}
-
-    def discard(self, dead: _Connection) -> None:
-        """Use a connection no more. It ends in the background: nobody's deadline waits for that."""
-        if self._connection is dead:
-            self._connection = None
-        if not dead.lost.done():
-            dead.lost.set_result(None)
-            ending = asyncio.create_task(_let_go(dead.producer), name="publisher-disconnect")
-            self._ending.add(ending)
-            ending.add_done_callback(self._ending.discard)
-
-    async def close(self) -> None:
-        """Let go of everything, within a few seconds, whatever state the broker is in."""
-        ending: set[asyncio.Task[Any]] = set()
-        if self._connecting is not None:
-            self._connecting.cancel()
-            ending.add(self._connecting)
-        if self._connection is not None:
-            self.discard(self._connection)
-        ending |= self._ending
-        if ending:
-            await asyncio.wait(ending)
-
-    async def _connect(self) -> _Connection:
-        producer = AIOKafkaProducer(**self._options)
-        try:
-            async with asyncio.timeout(self._attempt_timeout_s):
-                await producer.start()
-        except BaseException:
-            await _let_go(producer)
-            raise
-        finally:
-            self._connecting = None
-        self._connection = _Connection(producer, asyncio.get_running_loop().create_future())
-        return self._connection
-
-
-def _keep_secrets() -> None:
-    """Keep what aiokafka sends out of the log: at DEBUG it prints passwords and tokens."""
-    logger = logging.getLogger("aiokafka.conn")
-    if logger.isEnabledFor(logging.DEBUG):
-        logger.setLevel(logging.INFO)
 
 
 class _Window:
@@ -512,67 +392,6 @@ async def _each(
     else:
         for command in commands:
             yield command
-
-
-async def _send_batch(connection: _Connection, box: _Outbox) -> Sequence[Ack]:
-    producer = connection.producer
-    if box.partition not in await producer.partitions_for(box.topic):
-        raise UnknownTopicOrPartitionError(f"{box.topic}[{box.partition}] is gone")
-    batch = producer.create_batch()
-    stamps: list[int] = []
-    for record in box.waiting:
-        appended = batch.append(timestamp=None, key=record.key, value=record.value)
-        if appended is None:
-            break
-        stamps.append(appended.timestamp)
-    delivered = await producer.send_batch(batch, box.topic, partition=box.partition)
-    delivered.add_done_callback(_seen)
-    await asyncio.wait([delivered, connection.lost], return_when=asyncio.FIRST_COMPLETED)
-    if not delivered.done():
-        raise KafkaConnectionError("the producer failed at another partition")
-    written = delivered.result()
-    return [
-        Ack(
-            box.topic,
-            box.partition,
-            written.offset + index if written.offset >= 0 else -1,
-            written.timestamp if written.timestamp >= 0 else stamp,
-        )
-        for index, stamp in enumerate(stamps)
-    ]
-
-
-async def _let_go(producer: AIOKafkaProducer) -> None:
-    """End a producer within a few seconds. Batches that it still has are forgotten.
-
-    Its own ``stop`` waits for ever when the broker is dead: idempotent batches never expire.
-    """
-    # Else the garbage collector complains. For none of this is there a public way.
-    producer._closed = True  # noqa: SLF001
-    sender = producer._sender.sender_task  # noqa: SLF001
-    if sender is not None:
-        # Requests on their way fail now; the sender would wait for them.
-        for connection in list(producer.client._conns.values()):  # noqa: SLF001
-            connection.close()
-        # The first cancellation ends the sender's loop, the second a request that still waits.
-        for _ in range(2):
-            await _cancelled(sender)
-    close = asyncio.create_task(producer.client.close(), name="publisher-close")
-    await asyncio.wait([close], timeout=CLOSE_DEADLINE_S)
-    await _cancelled(close)
-
-
-async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and give it CLOSE_DEADLINE_S to end. How it ends is of no interest."""
-    task.add_done_callback(_seen)
-    if task.cancel():
-        await asyncio.wait([task], timeout=CLOSE_DEADLINE_S)
-
-
-def _seen(future: asyncio.Future[Any]) -> None:
-    """Look at how it ended, or the loop would log an error that nobody awaits."""
-    if not future.cancelled():
-        future.exception()
 
 
 def _fitting(wanted: Mapping[str, int | None], found: Mapping[str, int]) -> dict[str, int]:

@@ -9,10 +9,11 @@
     who owns which partition    worker.assignment
     is this process well        worker.watchdog, served by worker.front
     which topics, which streams worker.topics
+    what operators type         worker.cli               worker.republish, worker.tail
     are the books right         worker.audit             recounted, and planned again
     does the target have it     worker.doctor            what the above relies on, tried
 
 Everything that the worker depends on stands in ``worker.ports``; every object is made in
-``worker.app``; only ``worker.config`` reads the environment. ``worker.cli`` has the commands,
-``deploy/RUNBOOK.md`` what an operator does about each alarm.
+``worker.app``; only ``worker.config`` reads the environment. ``deploy/RUNBOOK.md`` has what an
+operator does about each alarm.
 """

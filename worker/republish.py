@@ -82,7 +82,7 @@ async def _standing(evidence: Evidence, stream: StreamRow, partition: int) -> La
 async def _batch_of(evidence: Evidence, lane: LaneStanding, seq: int) -> JournalBatch:
     """Return the batch that holds ``seq``, by halving what may hold it: there is no index."""
     if not 1 <= seq <= lane.last_seq:
-        raise ConfigError(f"seq {seq}: the lane's events are numbered 1 to {lane.last_seq}")
+        raise ConfigError(f"seq {seq}: the lane has {lane.last_seq} events, numbered from 1")
     low, high = 1, lane.batch_no
     while low < high:
         middle = (low + high) // 2

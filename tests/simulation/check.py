@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 from tests.support.history import batches_of, lane_rows, rows_of
 from worker.audit.history import History
 from worker.audit.invariants import Findings, Violation
-from worker.audit.recount import Rows, recount
+from worker.audit.recount import recount
+from worker.audit.rows import Rows
 from worker.audit.tables import Tables
 from worker.audit.topics import LaneHistory, received
 from worker.domain.units import ESCROW

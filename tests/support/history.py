@@ -5,7 +5,7 @@ from operator import itemgetter
 from typing import Any
 
 from tests.support.fake_store import FakeDatabase, Row
-from worker.audit.recount import COLUMNS, LaneRow, Rows
+from worker.audit.rows import COLUMNS, LaneRow, Rows
 from worker.audit.topics import StoredBatch
 
 Table = dict[str, Any]

@@ -10,7 +10,7 @@ from worker.adapters.postgres.evidence import Sums
 from worker.audit.gather import HistoryAudit
 from worker.audit.history import History
 from worker.audit.invariants import Findings
-from worker.audit.recount import LaneRow
+from worker.audit.rows import LaneRow
 from worker.audit.topics import Heard, LaneHistory, StoredBatch
 from worker.audit.walk import result
 from worker.demo.proof import Killing, Run, deep_sweeps, prove

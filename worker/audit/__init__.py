@@ -3,6 +3,7 @@
 invariants.py  what must hold, I1 to I20, and the rules that look for it
 proof.py       from sums, cheap enough for every request: what /api/proof tells
 recount.py     the rules of the tables: every row counted again, no total believed. Pure
+rows.py        what a recount is given: columns, kinds of ledger rows
 walk.py        the full audit: carries every table to the recount, page by page, in one snapshot
 auditor.py     both for one database, and the memory of the last full audit
 

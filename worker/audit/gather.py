@@ -15,7 +15,7 @@ from worker.adapters.postgres.books import Books, Snapshot
 from worker.audit import walk as walking
 from worker.audit.history import History
 from worker.audit.invariants import Findings
-from worker.audit.recount import LaneRow
+from worker.audit.rows import LaneRow
 from worker.audit.tables import Tables
 from worker.audit.topics import LaneHistory, StoredBatch, received, seq_of
 from worker.audit.walk import AuditResult

@@ -9,166 +9,35 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from worker.audit.invariants import Findings
+from worker.audit.rows import (
+    BUY,
+    DEPOSIT,
+    OF_A_BATCH,
+    PAYOUT,
+    PRICE,
+    SELL,
+    WITHDRAWAL,
+    BatchPlace,
+    Key,
+    LaneRow,
+    MarketRow,
+    Rows,
+)
 from worker.domain import ids
 from worker.domain.state import MarketStatus, OrderStatus
 from worker.domain.units import ESCROW, OUTSIDE, QUANTITY_MAX, WALLET, Lane
 from worker.wire import resume as resume_text
 
-PRICE, COLLATERAL, PAYOUT, DRAW, DEPOSIT, WITHDRAWAL = range(1, 7)
-"""Kinds of ledger rows."""
-OF_A_BATCH: Final = (COLLATERAL, PAYOUT)
-"""Kinds of which the cause is a batch."""
-BUY, SELL = 1, 2
-YES, NO = 1, 2
-
-Key = UUID | str
-"""A uuid, as its source has it: all rows of one recount have the same kind."""
-Rows = Sequence[Sequence[Any]]
 Posting = tuple[Key, int, int, int]
 """Account, lane, kind, amount."""
 Beside = Mapping[Key, Sequence[Posting]]
 """What stands beside a page: postings by cause, or nothing by the key of a batch that exists."""
 Holding = tuple[Key, Key]
 """Market, account."""
-
-COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
-    "lanes": (
-        "lane",
-        "stream",
-        "kind",
-        "topic",
-        "partition",
-        "partitions",
-        "first_lane",
-        "epoch",
-        "batch_no",
-        "next_offset",
-        "last_record_sha",
-        "resume",
-        "last_seq",
-        "published_batch_no",
-        "lane_time_ms",
-        "trades",
-        "ledger_sum",
-        "cash_in",
-        "cash_out",
-    ),
-    "accounts": ("account", "account_id"),
-    "markets": (
-        "market",
-        "stream",
-        "lane",
-        "market_id",
-        "payout",
-        "status",
-        "outcome",
-        "escrow",
-        "open_interest",
-        "market_seq",
-        "opened_seq",
-        "resolved_seq",
-    ),
-    "ledger": ("cause", "account", "lane", "market", "kind", "amount"),
-    "pockets": ("account", "lane", "balance"),
-    "trades": ("trade", "market", "buyer", "seller", "price", "quantity", "seq"),
-    "transfers": (
-        "transfer",
-        "account",
-        "transfer_id",
-        "lane",
-        "deposit",
-        "amount",
-        "seq",
-        "reason",
-    ),
-    "orders": (
-        "order_key",
-        "market",
-        "account",
-        "lane",
-        "order_id",
-        "side",
-        "price",
-        "quantity",
-        "time_in_force",
-        "leaves",
-        "status",
-        "seq",
-        "reason",
-    ),
-    "positions": ("market", "account", "quantity", "paid"),
-    "payouts": ("market", "account", "outcome", "quantity", "amount", "held"),
-    "batch_keys": ("batch_id", "lane", "batch_no"),
-    "batches": (
-        "lane",
-        "batch_no",
-        "first_offset",
-        "next_offset",
-        "first_seq",
-        "last_seq",
-        "epoch",
-    ),
-}
-"""The columns of each table, in the order in which a recount is given them."""
-
-
-class LaneRow(NamedTuple):
-    """A lane and its stream, as their rows have them."""
-
-    lane: int
-    stream: str
-    kind: str
-    topic: str
-    partition: int
-    partitions: int
-    first_lane: int
-    epoch: int
-    batch_no: int
-    next_offset: int
-    last_record_sha: str
-    resume: str
-    last_seq: int
-    published_batch_no: int
-    lane_time_ms: int
-    trades: int
-    ledger_sum: int
-    cash_in: int
-    cash_out: int
-
-
-class MarketRow(NamedTuple):
-    """A market as its row has it."""
-
-    stream: str
-    lane: int
-    market_id: str
-    payout: int
-    status: int
-    outcome: int
-    escrow: int
-    open_interest: int
-    market_seq: int
-    opened_seq: int
-    resolved_seq: int
-
-    def winning(self, position: int) -> int:
-        """Return how many contracts of a position are to be paid."""
-        return max({YES: position, NO: -position}.get(self.outcome, 0), 0)
-
-
-class BatchPlace(NamedTuple):
-    """A batch's place in its lane."""
-
-    batch_no: int
-    first_offset: int
-    next_offset: int
-    first_seq: int
-    last_seq: int
-    epoch: int
 
 
 class Step(NamedTuple):
@@ -566,7 +435,7 @@ class Recount:
 def recount(
     tables: Mapping[str, Rows], findings: Findings, external: Key = ids.EXTERNAL
 ) -> Recount:
-    """Recount tables that are at hand: rows by table, with the columns of ``COLUMNS``."""
+    """Recount tables that are at hand: rows by table, with the columns of ``rows.COLUMNS``."""
     postings: defaultdict[Key, list[Posting]] = defaultdict(list)
     for cause, account, lane, _, kind, amount in tables["ledger"]:
         postings[cause].append((account, lane, kind, amount))

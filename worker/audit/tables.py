@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from worker.audit.invariants import Findings
-from worker.audit.recount import BUY, NO, YES, Key, MarketRow, Rows
+from worker.audit.rows import BUY, NO, YES, Key, MarketRow, Rows
 from worker.domain.state import OrderStatus
 
 Told = Mapping[str, Mapping[Any, Any]]

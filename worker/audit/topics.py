@@ -8,7 +8,7 @@ from itertools import zip_longest
 from typing import Any, Final, NamedTuple
 
 from worker.audit.invariants import Findings
-from worker.audit.recount import LaneRow
+from worker.audit.rows import LaneRow
 from worker.domain import ids
 from worker.domain.commands import (
     CancelOrder,

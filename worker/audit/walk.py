@@ -9,7 +9,8 @@ from uuid import UUID
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.books import Books, Rows, Snapshot
 from worker.audit.invariants import INVARIANTS, Findings, Violation
-from worker.audit.recount import Beside, Key, Posting, Recount, Step, causes
+from worker.audit.recount import Beside, Posting, Recount, Step, causes
+from worker.audit.rows import Key
 from worker.audit.tables import Tables
 from worker.ports import Monotonic
 

@@ -10,8 +10,9 @@ from typing import Annotated, Final
 
 import typer
 
-from producers.client import Ack, Delivery, OrderPublisher
+from producers.client import Delivery, OrderPublisher
 from producers.commands import Publishable, check
+from producers.link import Ack
 from worker import app
 from worker.cli.process import complete, quiet_settings
 from worker.cli.show import AsJson, print_json

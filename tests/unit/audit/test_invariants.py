@@ -25,7 +25,8 @@ from tests.support.fake_store import FakeBooks
 from tests.support.history import batches_of, lane_rows, rows_of
 from worker.audit.history import History
 from worker.audit.invariants import INVARIANT_OF, INVARIANTS, Findings
-from worker.audit.recount import COLUMNS, LaneRow, recount
+from worker.audit.recount import recount
+from worker.audit.rows import COLUMNS, LaneRow
 from worker.audit.tables import Tables
 from worker.audit.topics import LaneHistory, StoredBatch
 from worker.domain.commands import Outcome, PlaceOrder, Received, TimeInForce, Unreadable
