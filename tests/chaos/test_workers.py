@@ -137,7 +137,8 @@ async def test_an_idle_worker_takes_the_lanes_of_a_busy_one_that_is_killed(
         workers = [await system.process(BLOCKABLE) for _ in range(4)]
         loading = asyncio.create_task(system.publish(*_crossing(markets, 8_000)))
         await _busy(system)
-        busy: Process = await eventually(lambda: _owner_of_the_orders(system, workers), 60)
+        busy = await eventually(lambda: _owner_of_the_orders(system, workers), 60)
+        assert busy is not None
         epochs = await _epochs(system)
 
         busy.kill()
