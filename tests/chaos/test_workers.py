@@ -122,6 +122,36 @@ async def test_a_second_sigterm_ends_a_worker_that_cannot_finish_its_batch(
     assert worker.process.returncode == 130
 
 
+# There are more of them than lanes.
+
+
+@pytest.mark.slow
+@pytest.mark.shows("F1", "F39")
+async def test_an_idle_worker_takes_the_lanes_of_a_busy_one_that_is_killed(
+    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
+) -> None:
+    """Two lanes, one of orders and one of transfers, and four workers."""
+    bootstrap = kafka_server.bootstrap
+    async with System.start(database_url, bootstrap, topic_prefix, partitions=1) as system:
+        markets = await _open(system)
+        workers = [await system.process(BLOCKABLE) for _ in range(4)]
+        loading = asyncio.create_task(system.publish(*_crossing(markets, 8_000)))
+        await _busy(system)
+        busy = await eventually(lambda: _owner_of_the_orders(system, workers), 60)
+        assert busy is not None
+        epochs = await _epochs(system)
+
+        busy.kill()
+        await busy.ended()
+        await loading
+        await system.publish(*_crossing(markets, 400))
+        await system.check_invariants()
+
+        heir = await _owner_of_the_orders(system, workers)
+        assert heir not in (None, busy)
+        assert sum((await _epochs(system)).values()) > sum(epochs.values())
+
+
 # They run out of memory.
 
 
@@ -259,6 +289,12 @@ async def _busy(system: System) -> None:
 
 async def _epochs(system: System) -> dict[int, int]:
     return {r["lane"]: r["epoch"] for r in await system.database.fetch("SELECT * FROM lanes")}
+
+
+async def _owner_of_the_orders(system: System, workers: Sequence[Process]) -> Process | None:
+    """Return which of the workers owns the lane of the orders, if one does already."""
+    owner: str = await system.database.fetchval("SELECT owner FROM lanes WHERE lane = 0")
+    return next((w for w in workers if owner.endswith(f"/{w.process.pid}")), None)
 
 
 async def _taken_over(system: System, before: dict[int, int]) -> bool:

@@ -1,8 +1,8 @@
 """A worker that a test can harm from within: ``python -m tests.chaos.worker run``.
 
-SIGUSR1 blocks its event loop, SIGUSR2 leaves it hardly more memory than it has. Python runs a signal's
-handler in the main thread, between two steps of the event loop, which is where a call that does
-not return in time would stand.
+SIGUSR1 blocks its event loop, SIGUSR2 leaves it hardly more memory than it has. Python runs a
+signal's handler in the main thread, between two steps of the event loop, which is where a call
+that does not return in time would stand.
 """
 
 import resource

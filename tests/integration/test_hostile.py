@@ -50,7 +50,7 @@ async def system(
 
 
 @pytest.mark.shows(
-    "W18", "F48", "F49", "F50", "F51", "F52", "F53", "F54", "F55", "F56", "F58", "F60"
+    "W18", "F48", "F49", "F50", "F51", "F52", "F53", "F54", "F55", "F56", "F57", "F58", "F60"
 )
 async def test_every_hostile_input_is_refused_by_its_code_and_the_next_order_fills(
     system: System,
