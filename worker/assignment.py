@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
-from worker.commit import Reload
+from worker.commit import Refusals, Reload
 from worker.errors import BrokerError, EventsLost, Fenced, LaneHalted, OffsetOutOfRange, StoreError
 from worker.lane import QUEUED_RECORDS_MAX, Lane, LaneStatus
 from worker.ports import Broker, Consumer, System, TopicPartition
@@ -171,11 +171,12 @@ class Assignments:
 
     async def _own(self, partition: TopicPartition, consumer: Consumer) -> None:
         """Run a lane; while still assigned, take over again after a jittered delay."""
-        failures = 0
+        failures, refusals = 0, Refusals()
         while self._tasks.get(partition) is asyncio.current_task():
             lane = self._make_lane(partition)
             if lane is None:
                 return
+            lane.refusals = refusals
             self.lanes[partition] = lane
             try:
                 await lane.run(self._owner, _Partition(consumer, partition))

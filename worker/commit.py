@@ -6,7 +6,7 @@
     refused by a constraint  read the lane row first: fenced, won earlier, or refetch and replan
     refused as a statement   bisect; the single offender is answered INTERNAL_REJECT
     too large to be sent     nothing can: bisect as well, and read anew for less
-    refused whatever it says give the lane up: an operator's mistake costs no command its answer
+    refused whatever it says wait, same statement: an operator's mistake costs no command its answer
     nobody knows             same statement on a new connection, never looking first
     a bug in the rules       halt the market, answer INTERNAL_REJECT, go on
 
@@ -30,7 +30,9 @@ from worker.errors import (
     ParityError,
     Poison,
     Refused,
+    StoreError,
     Unavailable,
+    Unfit,
 )
 from worker.ports import JournalRow, Seal, Statement, Store, System
 from worker.telemetry import LaneMetrics
@@ -38,8 +40,8 @@ from worker.wire import facts as facts_text
 from worker.wire import journal
 from worker.wire import resume as resume_text
 
-ANSWERS: Final = (Conflict, Refused, Poison, OutcomeUnknown, Unavailable)
-"""What may come back from a commit to be dealt with here; Unfit goes on to whoever has the lane."""
+ANSWERS: Final = (Conflict, Refused, Poison, Unfit, OutcomeUnknown, Unavailable)
+"""What may come back from a commit. All of it is dealt with here."""
 LOST_RACES_MAX: Final = 16
 """Races that a step may lose before the smallest batch that is left of it goes without draws, and
 that a gathering may lose before it leaves a pocket where it is."""
@@ -71,6 +73,44 @@ class GatheringLost(ParityError):
 
 
 @dataclass(slots=True)
+class Refusals:
+    """What the server says to a lane instead of yes: one that is told no does not hang.
+
+    One for all lanes that a process takes over, one after the other, in one partition.
+    """
+
+    count: int = 0
+    in_a_row: int = 0
+    reason: str = ""
+    """What it says, once that is no matter of chance; empty: nothing."""
+
+    def note(self, error: StoreError, metrics: LaneMetrics) -> None:
+        """Count an error that the server itself sent; tell once when it lasts.
+
+        Lost races are not told: how many are is seen by their metric.
+        """
+        self.count += bool(error.sqlstate)
+        if not error.sqlstate or isinstance(error, Conflict):
+            return
+        self.in_a_row += 1
+        if self.in_a_row < PATIENT_TRIES and not isinstance(error, Unfit):
+            return
+        if not self.reason:
+            metrics.ready(False)
+            if isinstance(error, Unfit):
+                metrics.alarm("target_unfit", error=str(error))
+            else:
+                metrics.alarm("database_unwilling", error=str(error))
+        self.reason = str(error)
+
+    def over(self, metrics: LaneMetrics) -> None:
+        """Note that it said yes."""
+        if self.reason:
+            metrics.ready(True)
+        self.in_a_row, self.reason = 0, ""
+
+
+@dataclass(slots=True)
 class Attempt:
     """What has been tried for one step."""
 
@@ -78,6 +118,7 @@ class Attempt:
     limits: Limits
     facts: Facts
     lost_races: int = 0
+    tries: int = 0
     refused: tuple[object, ...] | None = None
 
 
@@ -93,6 +134,7 @@ class Committer:
     system: System
     metrics: LaneMetrics
     published_batch_no: Callable[[], int]
+    refusals: Refusals = field(default_factory=Refusals)
     lost_at: dict[AccountId, int] = field(default_factory=dict)
 
     async def carry_out(
@@ -100,8 +142,7 @@ class Committer:
     ) -> tuple[Batch, JournalRow]:
         """Plan a step and commit it, however long it takes; return what was committed.
 
-        Raises Fenced, Reload, Unfit, LaneHalted; MustGather and GatheringLost leave the state as
-        it was.
+        Raises Fenced, Reload, LaneHalted; MustGather and GatheringLost leave the state as it was.
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
         attempt = Attempt(step, Limits(self.rows), facts)
@@ -116,6 +157,7 @@ class Committer:
             statement, row = self._seal(attempt, batch)
             if self._fits(statement) and await self._send(attempt, batch, statement):
                 batch.adopt()
+                self.refusals.over(self.metrics)
                 self._count(batch)
                 return batch, row
             if not self._fits(statement):
@@ -161,26 +203,27 @@ class Committer:
 
         When it did not, the batch is discarded and the attempt says how to plan the next one.
         """
-        unknowns = tries = 0
+        unknowns = 0
         while True:
             began = self.system.clock()
             try:
                 await self.store.commit(statement)
             except ANSWERS as error:
                 self.metrics.came_back(type(error).__name__, self.system.clock() - began)
-                unknowns += isinstance(error, OutcomeUnknown)
                 if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
-                if isinstance(error, Conflict):
-                    return await self._lose_race(attempt, batch)
                 if isinstance(error, Poison):
                     return self._bisect(attempt, batch, error)
+                self.refusals.note(error, self.metrics)
+                if isinstance(error, Conflict):
+                    return await self._lose_race(attempt, batch)
+                unknowns += isinstance(error, OutcomeUnknown)
+                attempt.tries += 1
+                await self._back_off(attempt.tries)
                 if unknowns >= UNKNOWN_MAX:
                     batch.discard()
                     self._halve(attempt, batch)
                     return False
-                tries += 1
-                await self._back_off(tries)
             else:
                 self.metrics.came_back("committed", self.system.clock() - began)
                 return True
@@ -330,7 +373,8 @@ class Committer:
         while True:
             try:
                 return await call()
-            except (Conflict, OutcomeUnknown, Unavailable):
+            except (Conflict, Unfit, OutcomeUnknown, Unavailable) as error:
+                self.refusals.note(error, self.metrics)
                 tries += 1
                 await self._back_off(tries)
 

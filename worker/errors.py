@@ -8,7 +8,7 @@ ParityError
 │   │   └── NotAsOne        the target refuses the batch as one statement: it goes in steps now
 │   ├── Refused             a constraint said no, nothing written: read the lane row first
 │   ├── Poison              the statement can never work: bisect
-│   ├── Unfit               the target lacks a table or a right: give the lane up, and try again
+│   ├── Unfit               the target lacks a table or a right: wait and try again
 │   ├── Unavailable         no connection, nothing was sent: wait and try again
 │   └── OutcomeUnknown      it may have been written: same statement, new connection
 ├── Fenced                  another owner took the lane: drop everything

@@ -109,7 +109,7 @@ class Front:
         return ready(
             joined=assignments.joined,
             draining=assignments.draining,
-            lanes={p: (lane.status, lane.reason) for p, lane in assignments.lanes.items()},
+            lanes={p: (lane.status, lane.trouble) for p, lane in assignments.lanes.items()},
             unheard=self.watchdog.unheard,
             probe=self.probe,
         )
@@ -121,7 +121,7 @@ class Front:
                 "topic": partition.topic,
                 "partition": partition.partition,
                 "status": lane.status,
-                "reason": lane.reason,
+                "reason": lane.trouble,
                 "queuedRecords": lane.backlog,
                 "nextOffset": lane.state and lane.state.next_offset,
                 "batchNo": lane.state and lane.state.batch_no,

@@ -15,14 +15,14 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from worker.commit import Committer, GatheringLost, MustGather
+from worker.commit import Committer, GatheringLost, MustGather, Refusals
 from worker.domain.commands import Command, Received, Withdraw
 from worker.domain.plan import Answer, Batch, Gather, PayPage, Step
 from worker.domain.purse import Purse, Tally
 from worker.domain.state import Home, Lack, LaneState, StreamKind
 from worker.domain.transfers import Gathering
 from worker.domain.units import CASH_MAX, AccountId, Money, Offset
-from worker.errors import Fenced, LaneHalted, Unfit
+from worker.errors import Fenced, LaneHalted, StoreError
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Record, Store, StreamRow
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, log
@@ -88,6 +88,7 @@ class Lane:
         self.status = LaneStatus.LOADING
         self.reason = ""
         self.state: LaneState | None = None
+        self.refusals = Refusals()
 
     # The path of a batch.
 
@@ -108,8 +109,8 @@ class Lane:
             self.status, self.reason = LaneStatus.HALTED, str(halt)
             self._metrics.alarm("lane_halted", reason=str(halt))
             raise
-        except Unfit as unfit:
-            self._metrics.alarm("target_unfit", error=str(unfit))
+        except StoreError as error:
+            self.refusals.note(error, self._metrics)
             raise
         finally:
             if self.status is not LaneStatus.HALTED:
@@ -132,6 +133,7 @@ class Lane:
             )
         self.state = await load(self._store, self._stream, self._partition, row)
         committer = self._make_committer(self.state, row.epoch)
+        committer.refusals = self.refusals
         self._publisher.published_batch_no = row.published_batch_no
         first = await self._first_unpublished(row, published_seq)
         while first <= row.batch_no:
@@ -140,6 +142,7 @@ class Lane:
             first += JOURNAL_ROWS_MAX
         await self._seek(row, source)
         self.status = LaneStatus.READY
+        self.refusals.over(self._metrics)
         self._metrics.ready(True)
         log.info("lane_ready", **self._metrics.names, epoch=row.epoch, next_offset=row.next_offset)
         return committer
@@ -342,6 +345,11 @@ class Lane:
             state is not None
             and (state.sweep is not None or not all(s.parked for s in state.settlements))
         )
+
+    @property
+    def trouble(self) -> str:
+        """Return why it does not get on; empty: it does."""
+        return self.reason or self.refusals.reason
 
     @property
     def is_unheard(self) -> bool:

@@ -231,8 +231,8 @@ class Store(Protocol):
     """The database as one lane sees it: one connection, made when needed, one call at a time.
 
     Every method raises Unavailable when no connection could be made, Conflict, Refused, Poison,
-    Unfit, or OutcomeUnknown; after the last the connection is gone and the next call makes a new
-    one.
+    Unfit, or OutcomeUnknown; after the last two the connection is gone and the next call makes a
+    new one.
     """
 
     async def take_over(self, stream: str, partition: int, owner: str) -> LaneRow:

@@ -1,7 +1,8 @@
 """Is this process well? What /livez and /readyz say, and when the process is better ended.
 
 A lane stands still while something waits for it and nothing gets on, although broker and database
-answer: only such time counts, so an outage is no reason to restart, and starts the count anew.
+answer: only such time counts, so an outage is no reason to restart, and starts the count anew. Nor
+is a database that answers no, and says why: whoever comes next would be told the same.
 Then the process ends at once, without a drain, since whatever hangs would hang that too. Nothing is
 lost by it: the next owner of the lane goes on behind the last batch that was committed.
 """
@@ -30,6 +31,8 @@ LOOKS_A_STALL: Final = 6.0
 LOOK_S_MAX: Final = 5.0
 PULSE_S: Final = 0.25
 
+Mark = tuple[int, int, int, int]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sighting:
@@ -47,11 +50,12 @@ class Sighting:
     busy: bool
     end: int | None
     acknowledged_seq: int = 0
+    refusals: int = 0
 
     @property
-    def mark(self) -> tuple[int, int, int]:
-        """What changes whenever the lane gets on, be it that it fills its topic again."""
-        return self.batch_no, self.next_offset, self.acknowledged_seq
+    def mark(self) -> Mark:
+        """What changes while nothing hangs: it gets on, fills its topic again, or is told no."""
+        return self.batch_no, self.next_offset, self.acknowledged_seq, self.refusals
 
     @property
     def lags(self) -> bool:
@@ -65,7 +69,7 @@ class Sighting:
 class Still:
     """For how long a lane with lag has been seen to stand still, all else being well."""
 
-    mark: tuple[int, int, int]
+    mark: Mark
     seconds: float = 0.0
 
 
@@ -90,6 +94,7 @@ async def sight(
         busy=lane.busy,
         end=answered,
         acknowledged_seq=lane.acknowledged_seq,
+        refusals=lane.refusals.count,
     )
 
 
@@ -264,7 +269,7 @@ def ready(
     waiting = [
         f"{lane.topic}[{lane.partition}] {status}{f': {reason}' if reason else ''}"
         for lane, (status, reason) in sorted(lanes.items())
-        if status is not LaneStatus.READY
+        if reason or status is not LaneStatus.READY
     ]
     return {
         "group": Check(joined, "joined" if joined else "not joined"),

@@ -316,6 +316,52 @@ async def test_a_slow_database_and_a_slow_broker_cost_nothing_but_time(site: Sit
     assert worker.is_running
 
 
+@asynccontextmanager
+async def a_table_is_missing(system: System) -> AsyncIterator[None]:
+    await system.database.execute("ALTER TABLE trades RENAME TO mislaid")
+    try:
+        yield
+    finally:
+        await system.database.execute("ALTER TABLE mislaid RENAME TO trades")
+
+
+@asynccontextmanager
+async def a_table_is_locked(system: System) -> AsyncIterator[None]:
+    async with system.database.transaction():
+        await system.database.execute("LOCK TABLE trades")
+        yield
+
+
+@pytest.mark.parametrize(
+    ("says_no", "told"), [(a_table_is_missing, "42P01"), (a_table_is_locked, "")]
+)
+async def test_a_database_that_says_no_is_waited_for(
+    site: Site, says_no: Callable[[System], AbstractAsyncContextManager[None]], told: str
+) -> None:
+    """It answers the probe, and no restart would help: the watchdog must leave that alone."""
+    worker = await site.worker()
+    market = await site.market()
+    async with says_no(site.system):
+        before = worker.usage()
+        await site.publish_orders(market, QUEUED_RECORDS_MAX + 4_000)
+        if told:
+            complaints = await eventually(worker.complaints, TOLD_WITHIN_S)
+            assert complaints.keys() == {"lanes"}
+            assert told in complaints["lanes"]
+        await asyncio.sleep(before.at_s + 2 * OUTAGE_S - asyncio.get_running_loop().time())
+        used = worker.usage()
+        alive, _ = await worker.get("/livez")
+        assert not told or told in (await worker.complaints())["lanes"]
+
+    await eventually(worker.is_ready, BACK_WITHIN_S)
+    await site.system.check_invariants()
+
+    used.assert_modest_since(before)
+    assert alive == 200
+    assert await site.epoch() == 1, "a lane was lost meanwhile"
+    assert worker.is_running
+
+
 # How it ends.
 
 

@@ -13,6 +13,7 @@ STORE: Final = "worker/adapters/postgres/store.py"
 STEPS: Final = "worker/adapters/postgres/steps.py"
 ROWS: Final = "worker/adapters/postgres/rows.py"
 OUTCOMES: Final = "worker/adapters/postgres/outcomes.py"
+UNFIT: Final = "tests/integration/test_unfit.py"
 ON_POSTGRES: Final = "tests/integration/test_store.py"
 ONE_LANE: Final = "tests/unit/test_lane.py"
 TOPIC: Final = "tests/unit/test_publisher.py"
@@ -20,6 +21,22 @@ PUBLISHED: Final = "tests/unit/test_publishing.py"
 COMMITTER: Final = "tests/unit/test_commit.py"
 
 CAME_BACK: Final = (
+    mutant(
+        "a database that never commits is asked all the time",
+        COMMIT,
+        "                attempt.tries += 1\n                await self._back_off(attempt.tries)",
+        "                attempt.tries += 1\n                await self._back_off(unknowns)",
+        tests(
+            f"{COMMITTER}::test_a_database_that_answers_and_never_commits_is_asked_ever_less_often"
+        ),
+    ),
+    mutant(
+        "a lane's refusals are forgotten with it",
+        ASSIGNMENT,
+        "            lane.refusals = refusals\n",
+        "",
+        tests(f"{UNFIT}::test_a_table_that_is_missing_at_the_take_over_is_waited_for_and_told"),
+    ),
     Mutant(
         "look first on an unknown outcome",
         (

@@ -86,6 +86,13 @@ WATCH: Final = (
         tests(f"{WATCHING}::test_an_outage_of_the_database_ends_nothing_however_long"),
     ),
     mutant(
+        "a database that says no is a stall",
+        WATCHDOG,
+        "self.acknowledged_seq, self.refusals",
+        "self.acknowledged_seq, 0",
+        tests(f"{WATCHING}::test_a_database_that_says_no_ends_nothing_however_long"),
+    ),
+    mutant(
         "an outage of the broker is a stall",
         WATCHDOG,
         "counts = database_answers and seen.end is not None and seen.lags",

@@ -67,7 +67,7 @@ class Warden:
         checks: dict[str, Check] = ready(
             joined=assignments.joined,
             draining=assignments.draining,
-            lanes={p: (lane.status, lane.reason) for p, lane in assignments.lanes.items()},
+            lanes={p: (lane.status, lane.trouble) for p, lane in assignments.lanes.items()},
             unheard=self.watchdog.unheard,
             probe=self.probe,
         )

@@ -3,6 +3,7 @@
 The database is the one in memory; what befalls a statement on its way is told by each test.
 """
 
+import itertools
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
@@ -28,8 +29,11 @@ from tests.support.books import (
 from tests.support.fake_store import FakeBooks, FakeDatabase, FakeStore, Transaction
 from worker import commit
 from worker.commit import (
+    BACKOFF_CAP_S,
     EXACT_DRAW_BATCHES,
     LOST_RACES_MAX,
+    OUTAGE_BACKOFF_CAP_S,
+    PATIENT_TRIES,
     UNKNOWN_MAX,
     Committer,
     MustGather,
@@ -41,7 +45,7 @@ from worker.domain.events import Event
 from worker.domain.plan import Answer, Batch
 from worker.domain.state import Home, LaneState, MarketStatus
 from worker.domain.units import WALLET, AccountId, Lane, Offset
-from worker.errors import Conflict, Fenced, OutcomeUnknown, Poison, Refused, StoreError
+from worker.errors import Conflict, Fenced, OutcomeUnknown, Poison, Refused, StoreError, Unfit
 from worker.ports import Standing, Statement, System
 from worker.telemetry import LaneMetrics, Metrics
 from worker.wire import facts as facts_text
@@ -49,7 +53,7 @@ from worker.wire import facts as facts_text
 MARKET = market_at(0, "market")
 ANN, BEN, CAT = AccountId("ann"), AccountId("ben"), AccountId("cat")
 HERE, ELSEWHERE = Lane(0), Lane(1)
-SENT_MAX = 60
+SENT_MAX = 90
 """No test needs more statements; whoever sends more never ends."""
 EXACT, GENEROUS = 50, 2_500
 """What a draw from a wallet of 10,000 takes for one contract at 50."""
@@ -126,6 +130,7 @@ class Bench:
     books: FakeBooks
     line: Line
     committer: Committer
+    pauses_s: list[float]
 
     @property
     def state(self) -> LaneState:
@@ -151,24 +156,41 @@ class Bench:
         return done
 
 
-async def _instantly(_seconds: float) -> None:
-    pass
+class AllOfIt(Random):
+    """The dice that always take the longest pause."""
+
+    @override
+    def uniform(self, a: float, b: float) -> float:
+        return b
 
 
-async def _bench(books: FakeBooks, home: Home) -> Bench:
+class NoneOfIt(Random):
+    """The dice that never wait."""
+
+    @override
+    def uniform(self, a: float, b: float) -> float:
+        return a
+
+
+async def _bench(books: FakeBooks, home: Home, dice: Random | None = None) -> Bench:
     line = Line(books.database)
     desk = await Desk.open(line, home)
+    pauses_s: list[float] = []
+
+    async def pause(seconds: float) -> None:
+        pauses_s.append(seconds)
+
     committer = Committer(
         store=line,
         state=desk.state,
         epoch=desk.epoch,
         owner="me",
         rows=2_500,
-        system=System(clock=lambda: 0.0, sleep=_instantly, random=Random(0)),
+        system=System(clock=lambda: 0.0, sleep=pause, random=dice or Random(0)),
         metrics=LaneMetrics(Metrics(), home.stream, home.partition),
         published_batch_no=lambda: 0,
     )
-    return Bench(books, line, committer)
+    return Bench(books, line, committer, pauses_s)
 
 
 @pytest.fixture
@@ -202,6 +224,57 @@ def said(batch: Batch) -> list[tuple[str, str]]:
         for entry in batch.draft.entries
         if isinstance(entry, Event) and entry.index == 0
     ]
+
+
+# The database lacks something, or says no for long.
+
+
+UNFIT = Unfit("42P01 relation is missing", sqlstate="42P01")
+FULL = OutcomeUnknown("53100 no space", sqlstate="53100")
+
+
+async def test_a_database_that_is_unfit_is_waited_for_with_the_same_statement(
+    bench: Bench,
+) -> None:
+    bench.line.troubles.extend([failing(UNFIT)] * 50)
+    batch = await bench.carry_out(buy(MARKET, CAT, 1, 50), buy(MARKET, CAT, 1, 50, "second"))
+    assert (batch.answered, len(bench.line.sent)) == (2, 51)
+    assert all(statement is bench.line.sent[0] for statement in bench.line.sent)
+
+
+@pytest.mark.parametrize(
+    ("error", "times", "is_told"),
+    [
+        (UNFIT, 1, True),
+        (FULL, PATIENT_TRIES - 1, False),
+        (FULL, PATIENT_TRIES, True),
+        (Conflict("held", sqlstate="55P03"), 2 * PATIENT_TRIES, False),
+        (OutcomeUnknown("timeout"), 2 * PATIENT_TRIES, False),
+    ],
+)
+async def test_what_the_database_says_is_told_once_it_lasts_and_no_longer(
+    bench: Bench, error: StoreError, times: int, is_told: bool
+) -> None:
+    seen = []
+
+    async def look(_line: Line, _statement: Statement) -> None:
+        seen.append(bench.committer.refusals.reason)
+
+    bench.line.troubles.extend([*[failing(error)] * times, look])
+    await bench.carry_out(buy(MARKET, CAT, 1, 50))
+    assert seen == [str(error) if is_told else ""]
+    assert bench.committer.refusals.reason == ""
+    assert bench.committer.refusals.count == (times if error.sqlstate else 0)
+
+
+async def test_a_database_that_answers_and_never_commits_is_asked_ever_less_often(
+    books: FakeBooks,
+) -> None:
+    bench = await _bench(books, orders_home(0), AllOfIt())
+    bench.line.troubles.extend([failing(FULL)] * (PATIENT_TRIES + 5))
+    await bench.carry_out(open_market(MARKET))
+    assert bench.pauses_s == sorted(bench.pauses_s)
+    assert bench.pauses_s[-6:] == [OUTAGE_BACKOFF_CAP_S] * 6
 
 
 # Nobody knows.
@@ -419,6 +492,43 @@ async def test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_
     assert batch.answered == 1
     assert len(bench.line.sent) == LOST_RACES_MAX + 2
     assert "FUNDS_IN_USE" in str(batch.draft.entries)
+
+
+async def after_lost_races(books: FakeBooks, races: int, dice: Random) -> Bench:
+    """Let Ann's order, which her wallet pays for, lose so many races to chance."""
+    bench = await _bench(books, orders_home(0), dice)
+    await bench.carry_out(open_market(MARKET), sell(MARKET, BEN, 100, 50))
+    bench.pauses_s.clear()
+    bench.line.troubles.extend([failing(Conflict("taken", sqlstate="40001"))] * races)
+    await bench.carry_out(buy(MARKET, ANN, 1, 50))
+    return bench
+
+
+async def test_pauses_between_lost_races_grow_from_the_ninth_on_up_to_a_bound(
+    books: FakeBooks,
+) -> None:
+    bench = await after_lost_races(books, 40, AllOfIt())
+    longest_s = bench.pauses_s
+
+    assert longest_s[:9] == [0.02] * 9
+    growing = longest_s[8:13]
+    assert all(later == 2 * before for before, later in itertools.pairwise(growing))
+    assert set(longest_s[14:27]) == {BACKOFF_CAP_S}
+    assert set(longest_s[27:]) == {OUTAGE_BACKOFF_CAP_S}
+    # So long, on the worst of dice, does an order alone outlast who is always faster.
+    assert sum(longest_s[:LOST_RACES_MAX]) > 1.5
+
+
+@pytest.mark.parametrize("dice", [NoneOfIt(), AllOfIt(), *map(Random, range(8))])
+@pytest.mark.parametrize("races", [1, 8, 9, LOST_RACES_MAX])
+async def test_no_draw_of_the_dice_makes_an_honest_order_refused(
+    books: FakeBooks, races: int, dice: Random
+) -> None:
+    bench = await after_lost_races(books, races, dice)
+
+    assert len(books.database.rows("trades")) == 1
+    assert len(bench.pauses_s) == races
+    assert all(0 <= pause_s <= BACKOFF_CAP_S for pause_s in bench.pauses_s)
 
 
 async def test_a_withdrawal_that_lost_its_race_must_be_gathered(books: FakeBooks) -> None:

@@ -53,6 +53,7 @@ def test_a_lane_with_lag_that_does_not_get_on_stands_still() -> None:
         pytest.param(replace(BUSY, batch_no=8), id="a batch that passes no offset"),
         pytest.param(replace(BUSY, next_offset=101), id="an offset"),
         pytest.param(replace(BUSY, acknowledged_seq=9), id="events that the topic had lost"),
+        pytest.param(replace(BUSY, refusals=1), id="the database says no"),
         pytest.param(replace(BUSY, end=None), id="the broker does not answer"),
         pytest.param(replace(BUSY, busy=False, end=100), id="nothing waits any more"),
         pytest.param(replace(BUSY, status=LaneStatus.HALTED), id="halted: an operator decides"),
@@ -223,6 +224,25 @@ async def test_an_outage_of_the_broker_ends_nothing_however_long() -> None:
     assert kennel.ended == 0
 
 
+async def test_a_database_that_says_no_ends_nothing_however_long() -> None:
+    kennel = Kennel()
+
+    for _ in range(100):
+        await kennel.watch_for(STALL_S - 10)
+        kennel.sighting = replace(kennel.sighting, refusals=kennel.sighting.refusals + 1)
+
+    assert kennel.ended == 0
+    assert kennel.asked == []
+
+
+async def test_a_lane_that_hangs_after_it_was_told_no_ends_the_process() -> None:
+    kennel = Kennel(sighting=replace(BUSY, refusals=7))
+
+    await kennel.watch_for(STALL_S + 20)
+
+    assert kennel.ended > 0
+
+
 async def test_after_an_outage_a_lane_has_its_whole_time_again() -> None:
     kennel = Kennel()
     await kennel.watch_for(STALL_S - 10)
@@ -338,6 +358,9 @@ class State:
             State(lanes={LANE: (LaneStatus.READY, ""), OTHER: (LaneStatus.LOADING, "")}),
             ["lanes"],
             id="a lane that loads",
+        ),
+        pytest.param(
+            State(lanes={LANE: (LaneStatus.READY, "42P01")}), ["lanes"], id="told no, for long"
         ),
         pytest.param(
             State(lanes={LANE: (LaneStatus.HALTED, "truncated")}), ["lanes"], id="a halted lane"

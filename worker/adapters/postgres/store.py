@@ -2,7 +2,7 @@
 
 Contract: one call at a time. ``commit`` is one statement and so one transaction; that it returned
 means committed. After OutcomeUnknown, and after a cancellation, the connection is terminated, so
-that what was in flight meets the fence alone.
+that what was in flight meets the fence alone; after Unfit, because a new one may be fit.
 """
 
 import asyncio
@@ -31,7 +31,7 @@ from worker.domain.state import (
     Payee,
 )
 from worker.domain.units import AccountId, Lane, MarketId, Money, OrderId, Price, Quantity
-from worker.errors import NotAsOne, OutcomeUnknown, ParityError, SchemaChanged
+from worker.errors import NotAsOne, OutcomeUnknown, ParityError, SchemaChanged, Unfit
 from worker.ports import JOURNAL_ROWS_MAX, JournalRow, LaneRow, Seal, Standing, Statement, System
 
 LOAD_ROWS: Final = 5_000
@@ -159,7 +159,7 @@ class PostgresStore:
             yield connection
         except outcomes.DRIVER_ERRORS as error:
             meaning = outcomes.of_statement(error)
-            if isinstance(meaning, OutcomeUnknown | SchemaChanged):
+            if isinstance(meaning, OutcomeUnknown | SchemaChanged | Unfit):
                 self._drop()
             raise meaning from error
         except (asyncio.CancelledError, OutcomeUnknown):
