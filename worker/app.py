@@ -169,10 +169,15 @@ class Stopping:
         self._event.set()
 
 
+def check(settings: Settings) -> None:
+    """Raise ConfigError when no worker may run with these, as can be seen before connecting."""
+    target.check_for_workers(settings.database_url.get_secret_value())
+
+
 async def run(settings: Settings) -> int:
     """Run a worker until SIGTERM (returns 0) or SIGINT (returns 130). Raises ConfigError."""
     gc.set_threshold(*GARBAGE_THRESHOLDS)
-    target.check(settings.database_url.get_secret_value())
+    check(settings)
     broker, stopping = make_broker(settings), Stopping()
     front = Front(settings, broker, end=lambda: _exit(EXIT_CODE))
     stopping.listen()

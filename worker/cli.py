@@ -422,7 +422,7 @@ def demo(  # noqa: PLR0913 - options
     _require_demo()
     from worker import demo as player  # noqa: PLC0415
 
-    _check_address(database, broker)
+    _check_addresses(database, broker)
     chosen = player.Options(
         orders=orders,
         markets=markets,
@@ -527,9 +527,11 @@ def _require_demo() -> None:
         raise ConfigError(f"this needs packages that are not installed: {text}")
 
 
-def _check_address(database: str | None, broker: str | None) -> None:
+def _check_addresses(database: str | None, broker: str | None) -> None:
     """Say what is wrong with them before anything is started."""
-    config.load(database_url=database, bootstrap_servers=broker)
+    settings = config.load(database_url=database, bootstrap_servers=broker)
+    if database is not None:
+        worker_app.check(settings)
 
 
 def _print_json(value: object) -> None:

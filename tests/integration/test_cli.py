@@ -412,6 +412,19 @@ def test_an_address_that_can_be_no_cluster_is_2_whoever_else_is_away(nowhere: Sh
     assert "'localhost' is no DSQL endpoint" in result.err
 
 
+@pytest.mark.parametrize("command", [["run"], ["demo", "--database"]])
+def test_a_worker_is_no_admin_whoever_else_is_away(nowhere: Shell, command: list[str]) -> None:
+    url = "dsql://abc.dsql.eu-west-1.on.aws?role=admin"
+    arguments = [*command, url] if command[-1] == "--database" else command
+
+    result = nowhere.parity(*arguments, DATABASE_URL=url, HTTP_PORT="0")
+
+    assert result.code == 2
+    assert "PARITY_DATABASE_URL: ?role=admin may change" in result.err
+    assert "workers run as parity_worker: leave ?role= out" in result.err
+    assert "http_listening" not in result.err
+
+
 def test_a_worker_without_topics_is_2(shell: Shell) -> None:
     shell.parity("migrate")
 

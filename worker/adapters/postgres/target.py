@@ -94,10 +94,17 @@ def is_dsql(url: str) -> bool:
     return url.startswith("dsql://")
 
 
-def check(url: str) -> None:
-    """Raise ConfigError for a ``dsql://`` URL that can name no cluster."""
-    if is_dsql(url):
-        dsql_address(url)
+def check_for_workers(url: str) -> None:
+    """Raise ConfigError for a ``dsql://`` URL that can name no cluster, or only names its admin.
+
+    PostgreSQL's superusers cannot be told by their address: there the doctor looks at the rights.
+    """
+    if is_dsql(url) and dsql_address(url).role == ADMIN_ROLE:
+        raise _unfit(
+            f"?role={ADMIN_ROLE} may change and delete what a worker must not;"
+            f" workers run as {DEFAULT_ROLE}: leave ?role= out. {ADMIN_ROLE} is for"
+            " `parity migrate` and `parity doctor`"
+        )
 
 
 def age_s(url: str, system: System) -> float:
