@@ -4,7 +4,7 @@ import asyncio
 import json
 import logging
 import sys
-from collections.abc import Container, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 
 import pytest
 from aiokafka import conn
@@ -205,17 +205,34 @@ async def test_a37_who_does_not_hear_a_refusal_knows_no_broker(
     await client.close()
 
 
+async def reads(broker: AiokafkaBroker) -> None:
+    await broker.tail(TopicPartition("topic", 0), 1)
+
+
+async def joins(broker: AiokafkaBroker) -> None:
+    await (await broker.consumer(["topic"], Nobody())).start()
+
+
+async def produces(broker: AiokafkaBroker) -> None:
+    await broker.producer()
+
+
 @pytest.mark.shows("A37")
-async def test_a37_a_reader_that_knows_no_broker_does_not_start(
-    kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+@pytest.mark.parametrize("start", [reads, joins, produces])
+async def test_a37_who_knows_no_broker_does_not_start(
+    kafka: SecureKafka,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    start: Callable[[AiokafkaBroker], Awaitable[None]],
 ) -> None:
+    """At once, not by its deadline: whoever needs it tries again, with pauses that grow."""
     issuer = Issuer(life_s=3600, reused=True, refused={0})
     broker = AiokafkaBroker(
         kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
     )
     monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
     with pytest.raises(BrokerError, match="names no brokers"):
-        await broker.tail(TopicPartition("topic", 0), 1)
+        await start(broker)
     assert len(caplog.records) < LINES_A_CONNECTION
 
 

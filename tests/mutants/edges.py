@@ -62,11 +62,11 @@ TOKENS: Final = (
         tests(f"{MINTING}::test_between_two_tries_to_reach_msk_lies_a_moment_that_varies"),
     ),
     mutant(
-        "a reader that knows no broker asks on",
-        f"{KAFKA}/reader.py",
-        "            _require_brokers(kafka)\n",
-        "",
-        tests(f"{SECURE}::test_a37_a_reader_that_knows_no_broker_does_not_start"),
+        "who knows no broker asks on",
+        f"{KAFKA}/deadline.py",
+        "        if not client.cluster.brokers():\n",
+        "        if client.cluster is None:\n",
+        tests(f"{SECURE}::test_a37_who_knows_no_broker_does_not_start"),
     ),
     mutant(
         "the load generator forgets how to reach the brokers",

@@ -16,6 +16,7 @@ from aiokafka.errors import OffsetOutOfRangeError
 from worker.adapters.kafka.deadline import (
     answered_within,
     cancelled,
+    require_brokers,
     seen,
     stop_within,
     translated,
@@ -72,6 +73,7 @@ class AiokafkaConsumer:
             rebalance_timeout_ms=int(self._deadlines.rebalance_s * 1_000),
             partition_assignment_strategy=(round_robin(self._receive),),
         )
+        require_brokers(self._kafka._client)  # noqa: SLF001
         self._kafka.subscribe(self._topics, listener=Listener(self._assigned, self._revoked))
         try:
             async with answered_within(self._deadlines.start_s, "joining the group"):

@@ -61,6 +61,22 @@ async def cancelled(tasks: Iterable["asyncio.Task[Any] | None"]) -> None:
             seen(task)
 
 
+def require_brokers(client: Any) -> None:  # noqa: ANN401 - aiokafka's own
+    """Let its start end with BrokerError when it is told of no broker.
+
+    A37: of a token that was refused it hears no more than that, and a broker that has just started
+    may know of none. It would then look for somebody to ask, as fast as it can, until its deadline.
+    """
+    bootstrap = client.bootstrap
+
+    async def checked() -> None:
+        await bootstrap()
+        if not client.cluster.brokers():
+            raise BrokerError("starting: the broker names no brokers, not even itself")
+
+    client.bootstrap = checked
+
+
 def seen(task: "asyncio.Task[Any]") -> None:
     """Look at how a finished task ended, or the loop would log an error that nobody awaits."""
     _ = task.cancelled() or task.exception()

@@ -6,7 +6,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.producer.message_accumulator import BatchBuilder
 
-from worker.adapters.kafka.deadline import answered_within, cancelled, stop_within
+from worker.adapters.kafka.deadline import answered_within, cancelled, require_brokers, stop_within
 from worker.adapters.kafka.settings import Deadlines
 from worker.errors import BrokerError
 from worker.ports import Outgoing
@@ -31,6 +31,7 @@ class AiokafkaProducer:
 
     def __init__(self, settings: Mapping[str, Any], deadlines: Deadlines) -> None:
         self._kafka = AIOKafkaProducer(**FIXED, **settings)
+        require_brokers(self._kafka.client)
         self._deadlines = deadlines
         self._usable = False
 

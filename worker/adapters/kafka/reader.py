@@ -7,9 +7,8 @@ from typing import Any, Final, Self
 from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
-from worker.adapters.kafka.deadline import answered_within, stop_within
+from worker.adapters.kafka.deadline import answered_within, require_brokers, stop_within
 from worker.adapters.kafka.settings import Deadlines
-from worker.errors import BrokerError
 from worker.ports import Record, Tail, TopicPartition
 
 FIXED: Final[dict[str, Any]] = {
@@ -38,10 +37,10 @@ class AiokafkaReader:
     async def __aenter__(self) -> Self:
         """Connect. Raises BrokerError by the deadline."""
         kafka = AIOKafkaConsumer(**{**FIXED, **self._settings})
+        require_brokers(kafka._client)  # noqa: SLF001
         try:
             async with answered_within(self._deadlines.start_s, "starting a reader"):
                 await kafka.start()
-            _require_brokers(kafka)
             held = [KafkaPartition(*partition) for partition in self._partitions]
             kafka.assign(held)
             # In one step with the assignment, so that none is fetched at the group's offset.
@@ -111,9 +110,3 @@ class AiokafkaReader:
         if self._kafka is None:
             raise RuntimeError("the reader is not open: use it in `async with`")
         return self._kafka
-
-
-def _require_brokers(kafka: AIOKafkaConsumer) -> None:
-    """Raise BrokerError when it was told of none: it would ask nobody, as fast as it can (A37)."""
-    if not kafka._client.cluster.brokers():  # noqa: SLF001
-        raise BrokerError("starting a reader: the broker names no brokers, not even itself")
