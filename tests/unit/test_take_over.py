@@ -1,6 +1,7 @@
 """What a new owner makes of what the last one does while it takes over."""
 
 import asyncio
+import gc
 from collections.abc import Awaitable, Callable
 
 import pytest
@@ -14,6 +15,7 @@ from worker.adapters.system import system
 from worker.commit import Committer
 from worker.domain.state import LaneState, StreamKind
 from worker.domain.units import Lane as LaneNumber
+from worker.errors import EventsLost
 from worker.lane import Lane, LaneStatus
 from worker.ports import LaneRow, StreamRow, TopicPartition
 from worker.publisher import Publisher
@@ -149,4 +151,37 @@ async def test_a_gap_in_the_topic_is_filled_though_later_events_are_there() -> N
     assert metrics.heard == ["published_again"]
     # By which the watchdog sees that the lane gets on while it fills its topic.
     assert (await sight(where, lane, where, bounds)).acknowledged_seq == 4
+    await kafka.aclose()
+
+
+async def take_over_with_a_publisher_that_ends(books: FakeBooks, kafka: FakeKafka) -> None:
+    async def lose() -> None:
+        raise EventsLost("the topic is another")
+
+    async def until_it_ended() -> None:
+        await eventually(lambda: publisher._ended_by is not None, 5)
+
+    store = SlowStore(books.database)
+    store.meanwhile = until_it_ended
+    lane = heir(store, kafka, Alarms())
+    publisher = lane._publisher
+    publisher._publish = lose  # type: ignore[method-assign]
+    with pytest.raises(EventsLost):
+        await lane.run("heir", Input(books))
+
+
+async def test_what_ended_the_publisher_is_told_once_and_not_complained_about_by_asyncio() -> None:
+    books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
+    for topic in ("events", "dead"):
+        kafka.create_topic(topic, 1, log_append_time=False)
+    await (await books.orders(0)).run(open_market(market_at(0, "m")))
+    heard: list[str] = []
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(lambda _, context: heard.append(context["message"]))
+
+    await take_over_with_a_publisher_that_ends(books, kafka)
+    # It complains about a task when that is thrown away.
+    gc.collect()
+
+    assert heard == []
     await kafka.aclose()
