@@ -1,10 +1,12 @@
-"""What holds of every test on real parts: it ends with the sockets that it opened."""
+"""What holds of every test on real parts: it ends with the sockets that it opened, and in peace."""
 
+import asyncio
+import gc
 import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,6 +28,21 @@ async def sockets_of_the_test() -> AsyncIterator[None]:
     before = _open_sockets()
     yield
     await eventually(lambda: _open_sockets() <= before, CLOSED_WITHIN_S)
+
+
+@pytest.fixture(autouse=True)
+async def complaints_of_the_loop() -> AsyncIterator[None]:
+    """Fail where asyncio has only a log line: an error that nobody took, or a callback's."""
+    heard: list[str] = []
+
+    def hear(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        heard.append(f"{context['message']}: {context.get('exception')!r} {context.get('task')}")
+
+    asyncio.get_running_loop().set_exception_handler(hear)
+    yield
+    # It complains about a task when that is thrown away.
+    gc.collect()
+    assert heard == []
 
 
 def _open_sockets() -> set[int]:
