@@ -1,10 +1,12 @@
-"""What holds of every test on real parts: it ends with the sockets that it opened."""
+"""What holds of every test on real parts: it ends with the sockets that it opened, and in peace."""
 
+import asyncio
+import gc
 import os
 import stat
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 
@@ -26,6 +28,23 @@ async def sockets_of_the_test() -> AsyncIterator[None]:
     before = _open_sockets()
     yield
     await eventually(lambda: _open_sockets() <= before, CLOSED_WITHIN_S)
+
+
+@pytest.fixture(autouse=True)
+async def complaints_about_our_tasks() -> AsyncIterator[None]:
+    """Fail where asyncio has only a log line: a task of ours whose error nobody took."""
+    heard: list[str] = []
+
+    def hear(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        task = context.get("task", context.get("future"))
+        if isinstance(task, asyncio.Task) and "site-packages" not in repr(task):
+            heard.append(f"{context['message']}: {context.get('exception')!r} {task!r}")
+
+    asyncio.get_running_loop().set_exception_handler(hear)
+    yield
+    # It complains about a task when that is thrown away.
+    gc.collect()
+    assert heard == []
 
 
 def _open_sockets() -> set[int]:
