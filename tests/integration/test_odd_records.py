@@ -47,7 +47,7 @@ async def test_the_offsets_that_ends_of_transactions_take_are_passed_over(system
     async with AIOKafkaProducer(
         bootstrap_servers=bootstrap, transactional_id=f"{system.prefix}producer"
     ) as producer:
-        offsets = []
+        offsets: list[int] = []
         for number in range(3):
             async with producer.transaction():
                 order = encode(sell(market, "a", 1, 50, f"sell-{number}"))
