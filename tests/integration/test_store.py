@@ -42,6 +42,7 @@ from worker.errors import (
     Poison,
     Refused,
     Unavailable,
+    Unfit,
 )
 from worker.ports import Statement
 
@@ -142,6 +143,21 @@ async def test_a_connection_lost_while_idle_is_made_again(books: Books) -> None:
     connection = _connection(desk)
     await eventually(connection.is_closed, WAIT_S)
     await desk.run(cancel(MARKET, "ben", "offer"))
+    assert _connection(desk) is not connection
+
+
+async def test_after_a_statement_that_is_unfit_the_next_one_has_a_new_connection(
+    books: Books,
+) -> None:
+    """A pooler in between may have lost what was prepared; another connection prepares it again."""
+    desk = await _desk(books)
+    statement = await _trade(desk)
+    connection = _connection(desk)
+    await connection.execute("DEALLOCATE ALL")
+    with pytest.raises(Unfit) as caught:
+        await desk.store.commit(statement)
+    assert caught.value.sqlstate == "26000"
+    await desk.store.commit(statement)
     assert _connection(desk) is not connection
 
 

@@ -40,6 +40,8 @@ async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answe
         lane = next(lane for lane in member.lanes.values() if lane.trouble)
         assert lane.trouble == f'42P01 relation "{table}" does not exist'
         await eventually(lambda: lane.refusals.count > 5, 30)
+        gauge = {"stream": system.settings.orders_topic, "partition": "0"}
+        assert member.metric("lane_ready", **gauge) == 0
         await system.database.execute(f"ALTER TABLE mislaid RENAME TO {table}")
         await system.check_invariants()
 
@@ -47,6 +49,7 @@ async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answe
         assert len(await system.events("ORDER_FILLED")) == 20
         assert member.metric("alarms_total", alarm="target_unfit") == 1, "it is told once"
         assert lane.trouble == ""
+        assert member.metric("lane_ready", **gauge) == 1
         assert member.lanes_ready == len(member.lanes)
         assert await system.database.fetchval("SELECT max(epoch) FROM lanes") == 1
 
