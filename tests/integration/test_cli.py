@@ -369,14 +369,20 @@ async def test_books_that_are_wrong_are_1(shell: Shell) -> None:
 def test_ctrl_c_is_130(shell: Shell, tmp_path: Path) -> None:
     shell.parity("migrate")
     shell.parity("topics", "--partitions", "1")
+    deposit = ("--account", "ann", "--transfer-id", "1", "--amount", "100")
+    shell.parity("publish", "deposit", *deposit)
     tail = subprocess.Popen(
-        [sys.executable, "-m", "worker", "tail"],
+        [sys.executable, "-m", "worker", "tail", "transfer-events", "--from", "earliest"],
         cwd=REPOSITORY,
         env=shell.environment(),
+        stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
     )
     with shell.worker(tmp_path / "worker.log") as worker:
         _until_ready(shell)
+        # It may still be importing, and then ends as any program of Python does.
+        assert tail.stdout is not None
+        assert b"DEPOSITED" in tail.stdout.readline()
         for process in (worker, tail):
             process.send_signal(signal.SIGINT)
         assert (worker.wait(DEADLINE_S), tail.wait(DEADLINE_S)) == (130, 130)
