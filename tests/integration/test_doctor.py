@@ -320,6 +320,43 @@ async def test_an_interrupt_leaves_nothing_behind(
     assert await _schemas(url) == []
 
 
+@pytest.mark.parametrize("tag", ["CREATE SCHEMA", "CREATE TABLE"])
+async def test_a_statement_that_outlives_its_client_leaves_nothing_behind(
+    url: str, tag: str
+) -> None:
+    """A server finishes what it was asked, though who asked was interrupted."""
+    await _execute(
+        url,
+        "CREATE FUNCTION slow() RETURNS event_trigger LANGUAGE plpgsql"
+        " AS 'BEGIN PERFORM pg_sleep(1); END';"
+        f"CREATE EVENT TRIGGER slow ON ddl_command_end WHEN TAG IN ('{tag}')"
+        " EXECUTE FUNCTION slow()",
+    )
+    doctor = Doctor(config.load(database_url=url), system(), Driver(url, timeout_s=TIMEOUT_S))
+    task = asyncio.create_task(doctor.examine_database())
+    await eventually(lambda: _at_work(url, tag), 60)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+    async def idle() -> bool:
+        return not await _at_work(url, tag)
+
+    await eventually(idle, 60)
+    assert await _schemas(url) == []
+
+
+async def _at_work(url: str, tag: str) -> bool:
+    connection = await asyncpg.connect(url)
+    found = await connection.fetchval(
+        "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+        " AND state = 'active' AND starts_with(query, $1) AND wait_event = 'PgSleep'",
+        tag,
+    )
+    await connection.close()
+    return bool(found)
+
+
 async def test_what_does_not_answer_is_bounded_and_named(url: str) -> None:
     driver: Any = StandIn(url, Target(hangs_at="ON CONFLICT (k)"), timeout_s=2)
     doctor = Doctor(config.load(database_url=url), system(), driver)
@@ -539,8 +576,8 @@ async def test_the_command_cleans_up_when_it_is_told_to_end(
         *(sys.executable, "-m", "worker", "doctor"),
         cwd=REPOSITORY,
         env=_environment(settings),
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
 
     async def at_work() -> bool:
@@ -549,13 +586,13 @@ async def test_the_command_cleans_up_when_it_is_told_to_end(
     try:
         await eventually(at_work, 60)
         process.send_signal(number)
-        _, told = await asyncio.wait_for(process.communicate(), 60)
+        told, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:
         if process.returncode is None:
             process.kill()
     assert process.returncode == 130
     assert b"Traceback" not in told
-    assert await _schemas(url) == []
+    assert await _schemas(url) == [], told
 
 
 @pytest.mark.slow

@@ -24,6 +24,7 @@ _OURS: Final = re.compile(PREFIX + "([0-9a-f]{8})_[0-9a-f]{8}").fullmatch
 LEFTOVER_AGE_S: Final = 3_600
 TRIES_MAX: Final = 16
 BACKOFF_CAP_S: Final = 1.0
+ENDS_WITHIN_S: Final = 5.0
 _DENIED: Final = "42501"
 _RELATIONS: Final = (
     "SELECT c.relname::text AS name, c.relkind::text AS kind"
@@ -94,8 +95,7 @@ class Scratch:
     async def close(self) -> int:
         """Drop everything, whatever state the sessions are in; return how many things."""
         sessions, self._sessions = self._sessions, []
-        for session in sessions:
-            session.terminate()
+        await asyncio.gather(*map(_ended, sessions))
         if not self._begun:
             return 0
         session = await self._open()
@@ -135,3 +135,14 @@ class Scratch:
                     raise meaning from error
                 await self._system.back_off(tries, cap_s=BACKOFF_CAP_S)
         raise ParityError(f"{TRIES_MAX} lost races in a row")
+
+
+async def _ended(session: "asyncpg.Connection[asyncpg.Record]") -> None:
+    """Close a session, and with it what it was doing.
+
+    A server finishes a statement whose client is gone, so a CREATE would outlive what drops it.
+    """
+    try:
+        await session.close(timeout=ENDS_WITHIN_S)
+    except outcomes.DRIVER_ERRORS:
+        session.terminate()
