@@ -55,4 +55,4 @@ async def create(admin: AIOKafkaAdminClient, topic: str, stamps: str) -> None:
         (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
         return bool(error["error_code"] == 0)
 
-    await eventually(created, 30)
+    await eventually(created)

@@ -66,7 +66,7 @@ async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
     )
     cursors: dict[int, int] = {row["partition"]: row["next_offset"] for row in lanes}
 
-    await eventually(lambda: _knows(system, topic), 20)
+    await eventually(lambda: _knows(system, topic))
     await system.send(topic, [Sent(p, None, b"") for p, end in cursors.items() for _ in range(end)])
     await admin.delete_records(
         {KafkaPartition(topic, p): RecordsToDelete(end) for p, end in cursors.items()}
@@ -74,7 +74,7 @@ async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
     await system.member()
     await system.publish(*(buy(market, "a", 1, 50) for market in markets), *map(resolve, markets))
 
-    await eventually(lambda: _has(system, "MARKET_SETTLED", len(markets)), 30)
+    await eventually(lambda: _has(system, "MARKET_SETTLED", len(markets)))
     assert await _has(system, "ORDER_FILLED", len(markets))
     assert await _audited(system) == 0
     # A history without its beginning cannot be followed, and that is said.
@@ -98,8 +98,8 @@ async def test_an_input_of_another_name_is_a_new_stream_beside_the_old_one(
             await publisher.publish(command)
         await publisher.publish(buy(market, "a", 1, 50, "in-time"))
         await publisher.publish(deposit("a", 7))
-    await eventually(lambda: _has(system, "ORDER_ACCEPTED", 1), 30)
-    await eventually(lambda: _has(system, "DEPOSITED", 3), 30)
+    await eventually(lambda: _has(system, "ORDER_ACCEPTED", 1))
+    await eventually(lambda: _has(system, "DEPOSITED", 3))
 
     (rejected,) = await system.events("ORDER_REJECTED")
     assert (rejected["order_id"], rejected["reason"]) == ("early", "UNKNOWN_MARKET")
@@ -121,9 +121,9 @@ async def test_an_incarnation_is_of_both_inputs_and_reads_the_transfers_from_the
 
     member = await system.member(incarnation=2)
     if whole:
-        await eventually(lambda: _mentions(system, b"DUPLICATE", 2), 30)
+        await eventually(lambda: _mentions(system, b"DUPLICATE", 2))
     else:
-        await eventually(lambda: member.metric("alarms_total", alarm="lane_halted") == 1, 30)
+        await eventually(lambda: member.metric("alarms_total", alarm="lane_halted") == 1)
 
 
 async def _mentions(system: System, text: bytes, wanted: int) -> bool:

@@ -54,7 +54,7 @@ async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_publi
         member = await system.member(database_url=older)
         lane = await _halted(system, member, 0)
         await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
-        await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 60)
+        await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"))
         await stop(system)
     finally:
         await execute(database_url, f'DROP DATABASE "{name_of(older)}" WITH (FORCE)')
@@ -80,7 +80,7 @@ async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
 
     lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
     await system.publish(deposit("c", 5))
-    await eventually(lambda: system.events("DEPOSITED", account_id="c"), 60)
+    await eventually(lambda: system.events("DEPOSITED", account_id="c"))
 
     assert all("recreated" in lane.reason for lane in lanes)
 
@@ -117,7 +117,7 @@ async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_n
     consumer.resume(where)
     lane = await _halted(system, member, 0)
     await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 60)
+    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"))
 
     assert "not in the topic" in lane.reason
 
@@ -131,10 +131,10 @@ async def test_partitions_that_were_added_are_told_and_left_alone(
     await admin.create_partitions({topic: NewPartitions(system.partitions + 1)})
     order = buy(markets[1], "a", 1, 10, "misrouted")
 
-    await eventually(lambda: _knows(system.raw, topic, system.partitions + 1), 60)
+    await eventually(lambda: _knows(system.raw, topic, system.partitions + 1))
     added = Sent(system.partitions, order.market_id.encode(), encode(order))
     await system.send(topic, [added, added._replace(partition=0)])
-    await eventually(lambda: member.metric("alarms_total", alarm="partition_not_in_stream"), 60)
+    await eventually(lambda: member.metric("alarms_total", alarm="partition_not_in_stream"))
     await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
     await system.check_invariants()
 
@@ -192,7 +192,7 @@ async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
     member, markets = await trading(system, kafka_timeout_s=2.0)
     await _delete(admin, system.settings.events_topic)
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(20)))
-    await eventually(lambda: member.metric("publish_failures_total") >= 2, 60)
+    await eventually(lambda: member.metric("publish_failures_total") >= 2)
     ready = member.lanes_ready
 
     await create(admin, system.settings.events_topic, "CreateTime")
@@ -310,7 +310,7 @@ async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int
     ]
     await _delete(admin, topic)
     await create(admin, topic, "CreateTime")
-    await eventually(lambda: _knows(system.raw, topic, system.partitions), 60)
+    await eventually(lambda: _knows(system.raw, topic, system.partitions))
     await system.send(topic, kept)
     return len(kept) // system.partitions
 
@@ -337,7 +337,7 @@ async def _halted(system: System, member: Member, partition: int) -> Lane:
         lane = member.lanes.get(where)
         return lane if lane is not None and lane.status is LaneStatus.HALTED else None
 
-    lane = await eventually(halted, 60)
+    lane = await eventually(halted)
     system.raise_failures()
     assert lane is not None
     return lane

@@ -89,7 +89,7 @@ async def test_a_worker_asked_to_stop_amid_its_batches_leaves_nothing_half_done(
     markets, worker = await _open(system), await _at_work(system, database_url=proxy.url)
     held = proxy.trap(Fault.HOLD)
     loading = asyncio.create_task(system.publish(*_crossing(markets, 2_000)))
-    await eventually(lambda: held.sprung, 60)
+    await eventually(lambda: held.sprung)
 
     worker.send(signal.SIGTERM)
     held.release()
@@ -109,10 +109,10 @@ async def test_a_second_sigterm_ends_a_worker_that_cannot_finish_its_batch(
     worker = await _at_work(system, database_url=proxy.url, drain_s=600)
     held = proxy.trap(Fault.HOLD)
     await system.publish(*_crossing(markets, 200))
-    await eventually(lambda: held.sprung, 60)
+    await eventually(lambda: held.sprung)
 
     worker.send(signal.SIGTERM)
-    await eventually(lambda: b"worker_stopping" in worker.log.read_bytes(), 30)
+    await eventually(lambda: b"worker_stopping" in worker.log.read_bytes())
     worker.send(signal.SIGTERM)
     await worker.ended()
     held.release()
@@ -137,7 +137,7 @@ async def test_an_idle_worker_takes_the_lanes_of_a_busy_one_that_is_killed(
         workers = [await system.process(BLOCKABLE) for _ in range(4)]
         loading = asyncio.create_task(system.publish(*_crossing(markets, 8_000)))
         await _busy(system)
-        busy = await eventually(lambda: _owner_of_the_orders(system, workers), 60)
+        busy = await eventually(lambda: _owner_of_the_orders(system, workers))
         assert busy is not None
         epochs = await _epochs(system)
 
@@ -184,11 +184,11 @@ async def test_a_dead_workers_statement_that_arrives_late_is_its_batch_or_nothin
     await victim.ended()
     if first == "the statement":
         late.release()
-        await eventually(lambda: late.outcomes, 30)
+        await eventually(lambda: late.outcomes)
     await system.member(group_id=f"{system.prefix}heir")
     await system.answered()
     late.release()
-    await eventually(lambda: late.outcomes, 30)
+    await eventually(lambda: late.outcomes)
     await system.check_invariants()
 
     assert late.outcomes == [b"E" if first == "the heir" else b"C"]
@@ -222,11 +222,11 @@ async def test_a_take_over_that_arrives_after_the_next_one_is_refused(
     await system.publish(*_crossing(markets, 200))
     await system.answered()
     # The lane whose take-over is late may have had nothing to answer.
-    await eventually(lambda: member.lanes_ready == 4, 60)
+    await eventually(lambda: member.lanes_ready == 4)
     before = await _epochs(system)
 
     late.release()
-    await eventually(lambda: late.outcomes, 30)
+    await eventually(lambda: late.outcomes)
     await system.publish(*_crossing(markets, 200))
     await system.check_invariants()
 
@@ -284,7 +284,7 @@ async def _busy(system: System) -> None:
         now: int = await system.database.fetchval("SELECT sum(batch_no) FROM lanes")
         return now > batches + 2
 
-    await eventually(more, 60)
+    await eventually(more)
 
 
 async def _epochs(system: System) -> dict[int, int]:

@@ -261,7 +261,7 @@ class Frozen:
     async def run(self, main: Callable[[], Coroutine[Any, Any, T]]) -> "asyncio.Task[T]":
         """Start the loop and return when it has frozen."""
         running = asyncio.create_task(asyncio.to_thread(lambda: asyncio.run(main())))
-        await eventually(lambda: self._is_frozen.is_set() or running.done(), within_s=60)
+        await eventually(lambda: self._is_frozen.is_set() or running.done())
         return running
 
 
@@ -301,13 +301,13 @@ async def test_a2_a_member_that_was_frozen_delivers_what_another_one_owns(
         async with AsyncExitStack() as stack:
             here = Kafka(kafka.server, kafka.partition, stack)
             consumer = await here.member(Late(), session_timeout_ms=int(SESSION_S * 1_000))
-            await eventually(lambda: buffered(consumer), within_s=30)
+            await eventually(lambda: buffered(consumer))
             frozen.freeze()
             for records in (await consumer.getmany()).values():
                 history.extend(record.offset for record in records)
             with pytest.raises(CommitFailedError):
                 await consumer.commit({kafka.partition: 3})
-            await eventually(lambda: "revoked" in history, within_s=30)
+            await eventually(lambda: "revoked" in history)
 
     await kafka.write(3)
     running = await frozen.run(late)
@@ -336,7 +336,7 @@ async def test_a2_through_the_port_a_member_that_was_frozen_is_told_and_comes_ba
             told.go_on.set()
             consumer = await here.port(told, deadlines)
             consumer.seek(kafka.ours, 0)
-            await eventually(lambda: buffered(consumer._kafka), within_s=30)
+            await eventually(lambda: buffered(consumer._kafka))
             frozen.freeze()
             for records in (await consumer.poll(0.1)).values():
                 told.history.extend(record.offset for record in records)
@@ -346,7 +346,7 @@ async def test_a2_through_the_port_a_member_that_was_frozen_is_told_and_comes_ba
                 await consumer.poll(0.05)
                 return "revoked" in told.history
 
-            await eventually(polled_until_told, within_s=30)
+            await eventually(polled_until_told)
 
     await kafka.write(3)
     running = await frozen.run(late)
@@ -416,7 +416,7 @@ async def test_a11_stop_is_cancelled_by_nobody_when_the_broker_is_dead(kafka: Ka
     assert await fetch(consumer, 1) == [0]
     await asyncio.to_thread(kafka.server.kill)
     try:
-        await eventually(lambda: sleeps_after_a_failure(consumer), within_s=30)
+        await eventually(lambda: sleeps_after_a_failure(consumer))
         with pytest.raises(asyncio.CancelledError):
             await consumer.stop()
         current = asyncio.current_task()

@@ -4,7 +4,7 @@ import asyncio
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, nullcontext
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -33,8 +33,9 @@ from worker.ports import (
 )
 
 UNDISTURBED = Deadlines(session_s=6)
-IMPATIENT = Deadlines(session_s=6, start_s=1, call_s=1, send_s=1, close_s=1)
-SLACK_S = 3.5
+IMPATIENT = Deadlines(session_s=6, start_s=5, call_s=2, send_s=2, close_s=2)
+ENDS_WITHIN_S = 30.0
+"""More than our deadlines on a busy machine, less than the 40 s that aiokafka gives a request."""
 """What an end takes beside ``close_s``, and a busy machine."""
 QUIET_S = 0.4
 """What has not come after this long is taken as not coming."""
@@ -106,7 +107,7 @@ class Apache:
         async def described() -> bool:
             return name in await broker.describe([name])
 
-        await eventually(described, within_s=30)
+        await eventually(described)
         return name
 
     async def forget_before(self, partition: TopicPartition, offset: int) -> None:
@@ -540,7 +541,7 @@ async def test_topics_that_exist_are_left_alone_and_named(
     old, new = await cluster.create("old", 2, log_append_time=False), topic_prefix + "new"
     broker = cluster.broker("g")
     assert await broker.create_topics({old: 5, new: 3}, replication_factor=1) == {old}
-    await eventually(lambda: broker.describe([new]), within_s=30)
+    await eventually(lambda: broker.describe([new]))
     assert await broker.describe([old, new]) == {
         old: TopicDescription(2, log_append_time=False),
         new: TopicDescription(3, log_append_time=True),
@@ -564,16 +565,11 @@ def outage(request: pytest.FixtureRequest, kafka_server: EmbeddedKafka) -> Outag
     return Outage(kafka_server.kill, kafka_server.restart)
 
 
-async def seconds(call: Awaitable[object], *, fails: bool) -> float:
-    """Return how long ``call`` took, which must fail as announced."""
-    began_at = time.monotonic()
-    try:
-        await call
-    except BrokerError:
-        assert fails
-    else:
-        assert not fails
-    return time.monotonic() - began_at
+async def ended(call: Awaitable[object], *, fails: bool) -> None:
+    """``call`` ends in time, and as announced."""
+    with pytest.raises(BrokerError) if fails else nullcontext():
+        async with asyncio.timeout(ENDS_WITHIN_S):
+            await call
 
 
 @pytest.mark.slow
@@ -603,18 +599,18 @@ async def assert_calls_end(
     broker: Broker, consumer: Consumer, producer: Producer, partition: TopicPartition
 ) -> None:
     joining = await broker.consumer([partition.topic], Told())
-    assert await seconds(consumer.poll(0.5), fails=False) < 1
-    assert await seconds(consumer.bounds(partition), fails=True) < 1.5
-    assert await seconds(consumer.commit_hint({partition: 1}), fails=False) < 1.5
-    assert await seconds(producer.send([out(partition, "1")]), fails=True) < 1.5
-    assert await seconds(producer.send([out(partition, "2")]), fails=True) < 0.1
-    assert await seconds(broker.describe([partition.topic]), fails=True) < 1 + SLACK_S
-    assert await seconds(broker.producer(), fails=True) < 1 + SLACK_S
-    assert await seconds(broker.tail(partition, 1), fails=True) < 1 + SLACK_S
-    assert await seconds(joining.start(), fails=True) < 2 + SLACK_S
-    assert await seconds(consumer.poll(0.5), fails=False) < 1
-    assert await seconds(producer.close(), fails=False) < SLACK_S
-    assert await seconds(consumer.close(), fails=False) < 1 + SLACK_S
+    await ended(consumer.poll(0.5), fails=False)
+    await ended(consumer.bounds(partition), fails=True)
+    await ended(consumer.commit_hint({partition: 1}), fails=False)
+    await ended(producer.send([out(partition, "1")]), fails=True)
+    await ended(producer.send([out(partition, "2")]), fails=True)
+    await ended(broker.describe([partition.topic]), fails=True)
+    await ended(broker.producer(), fails=True)
+    await ended(broker.tail(partition, 1), fails=True)
+    await ended(joining.start(), fails=True)
+    await ended(consumer.poll(0.5), fails=False)
+    await ended(producer.close(), fails=False)
+    await ended(consumer.close(), fails=False)
 
 
 async def assert_it_works(cluster: Cluster, partition: TopicPartition) -> None:
@@ -649,7 +645,7 @@ async def test_the_fake_fails_as_ordered(
     with pytest.raises(BrokerError):
         await producer.send([out(partition, "0"), out(partition, "1")])
     assert values(kafka.records(partition)) == at_once
-    await eventually(lambda: values(kafka.records(partition)) == later, within_s=30)
+    await eventually(lambda: values(kafka.records(partition)) == later)
     with pytest.raises(BrokerError):
         await producer.send([out(partition, "2")])
 
@@ -671,7 +667,7 @@ async def test_a_fake_member_cut_off_delivers_what_another_one_owns() -> None:
     assert values(await read(zombie, partition, 1)) == ["0"]
     assert told.history == [("assigned", [partition])]
     kafka.heal(zombie)
-    await eventually(lambda: ("revoked", [partition]) in told.history, within_s=30)
+    await eventually(lambda: ("revoked", [partition]) in told.history)
     await kafka.aclose()
 
 

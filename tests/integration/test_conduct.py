@@ -435,7 +435,7 @@ async def test_a_second_sigterm_ends_it_at_once(site: Site) -> None:
     await site.publish_orders(await site.market(), 3_000)
     async with database_is_silent(site.proxy, site.kafka):
         worker.send(signal.SIGTERM)
-        await eventually(lambda: is_draining(worker), 30)
+        await eventually(lambda: is_draining(worker))
         worker.send(signal.SIGTERM)
         assert await worker.exit_code(EXIT_SLACK_S) == 130
 

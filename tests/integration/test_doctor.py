@@ -334,7 +334,7 @@ async def test_a_statement_that_outlives_its_client_leaves_nothing_behind(
     )
     doctor = Doctor(config.load(database_url=url), system(), Driver(url, timeout_s=TIMEOUT_S))
     task = asyncio.create_task(doctor.examine_database())
-    await eventually(lambda: _at_work(url, tag), 60)
+    await eventually(lambda: _at_work(url, tag))
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -342,7 +342,7 @@ async def test_a_statement_that_outlives_its_client_leaves_nothing_behind(
     async def idle() -> bool:
         return not await _at_work(url, tag)
 
-    await eventually(idle, 60)
+    await eventually(idle)
     assert await _schemas(url) == []
 
 
@@ -429,7 +429,7 @@ async def test_a_topic_that_does_not_fit_is_named(
     async def known() -> bool:
         return bool(await broker.describe([name]))
 
-    await eventually(known, 30)
+    await eventually(known)
     found = await _asked(exchange.settings.model_copy(update={topic: name}))
     assert _missing(found) == {f"topic {name}"}
     assert told in found[f"topic {name}"].came_back
@@ -485,7 +485,7 @@ async def test_rights_that_are_denied_are_named(database_url: str) -> None:
                 lacking = f"READ {events}, READ {kept}, WRITE {events}, READ the consumer group"
                 return lacking in await denied()
 
-            await eventually(every, 60)
+            await eventually(every)
             found = await _asked(settings)
             assert found[f"topic {settings.events_topic}"].came_back == "this client may not see it"
 
@@ -584,7 +584,7 @@ async def test_the_command_cleans_up_when_it_is_told_to_end(
         return bool(await _schemas(url))
 
     try:
-        await eventually(at_work, 60)
+        await eventually(at_work)
         process.send_signal(number)
         told, _ = await asyncio.wait_for(process.communicate(), 60)
     finally:

@@ -21,7 +21,7 @@ from worker.embedded import EmbeddedKafka
 pytestmark = pytest.mark.integration
 
 RICH = 10**9
-ANSWERED_S = 20
+ANSWERED_S = 60
 
 
 @pytest.fixture(autouse=True)

@@ -49,7 +49,7 @@ async def test_a_full_disk_is_told_and_waited_for(
         await system.database.execute(FAILS.format(sqlstate=sqlstate, when=when))
         # None needs money, which a lane that also loses races may not get.
         await system.publish(*(cancel(market, "a", f"o{n}") for n in range(20)))
-        await eventually(lambda: member.metric("alarms_total", alarm="database_unwilling"), 60)
+        await eventually(lambda: member.metric("alarms_total", alarm="database_unwilling"))
         await system.database.execute("DROP FUNCTION exhausted CASCADE")
         await system.check_invariants()
 

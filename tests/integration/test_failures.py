@@ -159,7 +159,7 @@ async def test_a_statement_that_arrives_late_changes_nothing_any_more(
     await system.publish(*doing.commands)
     await system.answered()
     trap.release()
-    await eventually(lambda: trap.outcomes, 30)
+    await eventually(lambda: trap.outcomes)
     await system.check_invariants()
 
     assert trap.outcomes == [b"E"]
@@ -175,9 +175,9 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
     late = proxy.trap(Fault.LIMBO, then=lambda: again.append(proxy.trap(Fault.HOLD)))
 
     await system.publish(*doing.commands)
-    await eventually(lambda: again and again[0].sprung, 30)
+    await eventually(lambda: again and again[0].sprung)
     late.release()
-    await eventually(lambda: late.outcomes, 30)
+    await eventually(lambda: late.outcomes)
     again[0].release()
     await system.check_invariants()
 
@@ -318,7 +318,7 @@ async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_f
     )
     trap = proxy.trap(Fault.HOLD, statement=JOURNAL, then=lambda: stopped.send(signal.SIGSTOP))
     await system.publish(*_crossing(markets, 200))
-    await eventually(lambda: trap.sprung, 60)
+    await eventually(lambda: trap.sprung)
 
     await system.member(group_id=f"{system.prefix}heir")
     await system.answered()
@@ -348,7 +348,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
             database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}{number}"
         )
         trap = proxy.trap(Fault.AFTER, skip=number, then=worker.kill)
-        await eventually(lambda trap=trap: trap.sprung, 60)  # type: ignore[misc]
+        await eventually(lambda trap=trap: trap.sprung)  # type: ignore[misc]
         await worker.ended()
         unpublished += await _unpublished(system)
     await loading
@@ -362,7 +362,7 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
 async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
     survivor, victim = await system.member(), await system.process()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
-    await eventually(lambda: survivor.lanes_ready == 2, 60)
+    await eventually(lambda: survivor.lanes_ready == 2)
     await system.publish(*_crossing(markets, 1_000))
     loading = asyncio.create_task(system.publish(*_crossing(markets, 1_000)))
 
@@ -443,7 +443,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     rival = await system.member(group_id=f"{system.prefix}rival")
-    await eventually(lambda: rival.lanes_ready == 4, 60)
+    await eventually(lambda: rival.lanes_ready == 4)
 
     for _ in range(20):
         await system.publish(*_crossing(markets, 100))
@@ -453,7 +453,7 @@ async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> 
     assert rival.metric("batches_total")
     # Who was fenced takes over again, if need be when all the work is done.
     fought = "SELECT nullif(max(epoch) > 2, false) FROM lanes"
-    await eventually(lambda: _value(system, fought), 30)
+    await eventually(lambda: _value(system, fought))
 
 
 @pytest.mark.shows("F20")
@@ -480,9 +480,9 @@ async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy
     trap = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
 
     await system.publish(withdraw("hot", 7_000))
-    await eventually(lambda: trap.sprung, 30)
+    await eventually(lambda: trap.sprung)
     await system.publish(*_churn(markets[:1], ["hot"], 12))
-    await eventually(lambda: _filled(system, 2), 30)
+    await eventually(lambda: _filled(system, 2))
     trap.release()
     await system.check_invariants()
 
@@ -505,13 +505,13 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     second = proxy.trap(Fault.HOLD, when=_gathers_from_lane_1)
 
     await system.publish(withdraw("hot", amount, "w"))
-    await eventually(lambda: first.sprung, 30)
+    await eventually(lambda: first.sprung)
     await system.publish(*_churn(markets[:1], ["hot"], 10))
-    await eventually(lambda: _filled(system, 4), 30)
+    await eventually(lambda: _filled(system, 4))
     first.release()
-    await eventually(lambda: second.sprung, 30)
+    await eventually(lambda: second.sprung)
     await system.publish(*_churn(markets[:1], ["hot"], 8))
-    await eventually(lambda: _filled(system, 6), 30)
+    await eventually(lambda: _filled(system, 6))
     second.release()
     await system.answered()
     (refused,) = await system.events("TRANSFER_REJECTED")
@@ -721,7 +721,7 @@ async def test_a_truncated_topic_halts_its_lane_and_no_other(
     member = await system.member()
     await system.publish(buy(other, "a", 1, 10, "goes-on"))
 
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"), 60)
+    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"))
     await _expect_halted(system, member, "truncated", partition=0)
 
 
@@ -749,7 +749,7 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
     await admin.close()
 
     with pytest.raises(ConfigError, match="needs the 2 partitions"):
-        await eventually(lambda: _found(system, small), 30)
+        await eventually(lambda: _found(system, small))
 
 
 # In few words.
@@ -869,9 +869,9 @@ async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
 
 async def _expect_halted(system: System, member: Member, reason: str, *, partition: int) -> None:
     where = TopicPartition(system.settings.orders_topic, partition)
-    await eventually(lambda: where in member.lanes, 60)
+    await eventually(lambda: where in member.lanes)
     # Asked for each time: a lane whose take-over is refused is made anew.
-    await eventually(lambda: member.lanes[where].status is LaneStatus.HALTED, 60)
+    await eventually(lambda: member.lanes[where].status is LaneStatus.HALTED)
     assert reason in member.lanes[where].reason
     assert member.metric("alarms_total", alarm="lane_halted")
     system.raise_failures()
@@ -899,7 +899,7 @@ async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
         (error,) = answer.to_object()["topic_errors"]
         return bool(error["error_code"] == 0)
 
-    await eventually(created, 30)
+    await eventually(created)
     await admin.close()
 
 

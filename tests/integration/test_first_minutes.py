@@ -29,7 +29,7 @@ pytestmark = [pytest.mark.integration, pytest.mark.slow]
 ROOT: Final = Path(__file__).parents[2]
 ADMIN, WORKER = "admin", "parity_worker"
 TOPICS: Final = [name for name in config.Settings.model_fields if name.endswith("_topic")]
-ENDS_WITHIN_S: Final = 90
+ENDS_WITHIN_S: Final = 180
 
 
 class Operator:

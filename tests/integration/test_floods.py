@@ -86,7 +86,7 @@ async def test_a_flood_of_requests_and_slow_clients_keeps_nobody_from_trading(
         paths = ("/metrics", "/readyz?verbose", f"/api/markets/{markets[HOT]}/book", "/nowhere")
         asking = [asyncio.create_task(flood.ask(paths[n % 4])) for n in range(FLOODERS)]
         try:
-            await eventually(lambda: flood.answers > FLOODERS, 60)
+            await eventually(lambda: flood.answers > FLOODERS)
             before = flood.answers
             await system.publish(*_crossing(markets[HOT], 200), *_crossing(markets[COLD], 200))
             await system.answered()
@@ -120,7 +120,7 @@ async def test_a_hot_market_and_an_account_that_cancels_keep_no_other_lane_waiti
     await system.publish(*_crossing(cold, 50))
 
     member = await system.member()
-    await eventually(lambda: _answered(system, member, COLD) == 101, 60)
+    await eventually(lambda: _answered(system, member, COLD) == 101)
     answered_meanwhile = _answered(system, member, HOT)
     await system.check_invariants()
 

@@ -81,7 +81,7 @@ async def system(
 async def site(system: System) -> AsyncIterator[Site]:
     """The site of a worker that is ready."""
     async with opened(system, await system.member()) as found:
-        await eventually(found.is_ready, 60)
+        await eventually(found.is_ready)
         yield found
 
 
@@ -120,7 +120,7 @@ async def test_before_it_has_found_its_topics_a_worker_is_live_and_not_ready(
 async def test_a_worker_that_drains_is_not_ready(system: System) -> None:
     member = await system.member()
     async with opened(system, member) as site:
-        await eventually(site.is_ready, 60)
+        await eventually(site.is_ready)
 
         member.worker.assignments.stop()
 
@@ -140,7 +140,7 @@ async def test_metrics_are_prometheus_and_one_series_a_lane(site: Site, system: 
     async def behind() -> bool:
         return len((await found())["parity_lane_behind_records"]) == 2 * system.partitions
 
-    await eventually(behind, 60)
+    await eventually(behind)
     names = await found()
     assert len(names["parity_lane_ready"]) == 2 * system.partitions
     assert {"parity_event_loop_lag_seconds", "parity_stalled_lanes"} <= set(names)
@@ -285,7 +285,7 @@ async def test_a_market_of_a_lane_that_is_held_elsewhere_says_which(
 async def test_a_halted_lane_says_why(site: Site, system: System) -> None:
     lane = _lane(site, system, system.market(0))
     lane.halt("an operator must look")
-    await eventually(lambda: lane.status is LaneStatus.HALTED, 30)
+    await eventually(lambda: lane.status is LaneStatus.HALTED)
 
     status, body = await site.get("/readyz")
 
@@ -327,7 +327,7 @@ async def test_no_more_than_so_many_connections(site: Site) -> None:
     async def is_back() -> bool:
         return (await site.get("/livez"))[0] == 200
 
-    await eventually(is_back, 30)
+    await eventually(is_back)
 
 
 async def test_a_port_that_is_taken_is_named_by_its_variable(system: System) -> None:
@@ -376,7 +376,7 @@ async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
             System.start(postgres.url, kafka_server.bootstrap, topic_prefix, **impatient) as system,
             opened(system, await system.member(), lambda: ended.append(None)) as site,
         ):
-            await eventually(site.is_ready, 60)
+            await eventually(site.is_ready)
 
             await asyncio.to_thread(postgres.kill)
             await system.publish(deposit("alice", 7))
@@ -384,7 +384,7 @@ async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
             async def is_unready() -> bool:
                 return not await site.is_ready()
 
-            await eventually(is_unready, 60)
+            await eventually(is_unready)
             _, body = await site.get("/readyz")
             assert body["checks"]["group"]["ok"]
             assert not body["checks"]["database"]["ok"]
@@ -397,8 +397,8 @@ async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
                 status, proof = await site.get("/api/proof")
                 return status == 200 and proof["cashIn"] == 7
 
-            await eventually(is_answered, 60)
-            await eventually(site.is_ready, 60)
+            await eventually(is_answered)
+            await eventually(site.is_ready)
             assert ended == []
             with contextlib.suppress(asyncpg.PostgresError, OSError):
                 await system.database.close()
@@ -411,7 +411,7 @@ async def test_a_lane_that_stands_still_is_not_live(
     system.settings = system.settings.model_copy(update={"stall_s": 1.0})
     market = system.market(0)
     async with opened(system, await system.member(), ended.set) as site:
-        await eventually(site.is_ready, 60)
+        await eventually(site.is_ready)
 
         async def commit(_statement: Statement) -> None:
             await asyncio.sleep(3_600)

@@ -151,7 +151,7 @@ async def test_the_event_loop_turns_while_credentials_are_waited_for(
     server.may_answer.clear()
     async with service(time.monotonic) as mint:
         minting = asyncio.create_task(mint())
-        await eventually(server.asked.is_set, 30)
+        await eventually(server.asked.is_set)
         # The endpoint gives up on its own if these turns are not to be had.
         for _ in range(TURNS):
             await asyncio.sleep(0)

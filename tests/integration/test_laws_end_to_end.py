@@ -150,7 +150,7 @@ async def _die_often(system: System, proxy: PgProxy) -> None:
             database_url=proxy.url, batch_rows=600, group_id=f"{system.prefix}{number}"
         )
         trap = proxy.trap(Fault.AFTER, skip=number, then=worker.kill)
-        await eventually(lambda trap=trap: trap.sprung, 60)  # type: ignore[misc]
+        await eventually(lambda trap=trap: trap.sprung)  # type: ignore[misc]
         await worker.ended()
     await system.member(group_id=f"{system.prefix}last")
 

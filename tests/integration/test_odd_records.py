@@ -59,7 +59,7 @@ async def test_the_offsets_that_ends_of_transactions_take_are_passed_over(system
 
     # The mark of the last end may come late, and a topic that ends with one is never answered up
     # to its end.
-    await eventually(ended, 30)
+    await eventually(ended)
     await system.publish(*(buy(market, "b", 1, 50) for _ in range(3)))
     await system.check_invariants()
 

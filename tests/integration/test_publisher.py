@@ -261,7 +261,7 @@ async def test_a_killed_broker_loses_nothing_and_keeps_the_order(
     commands = list(uniform(replace(SETTINGS, orders=60_000)))
     async with made.publisher(IMPATIENT) as publisher:
         publishing = asyncio.create_task(publisher.publish_all(commands))
-        await eventually(lambda: publisher.acknowledged > 2_000, within_s=60.0)
+        await eventually(lambda: publisher.acknowledged > 2_000)
         await asyncio.to_thread(own_kafka.kill)
         assert publisher.acknowledged < len(commands)
         await asyncio.to_thread(own_kafka.restart)
@@ -292,11 +292,11 @@ async def freeze_until_abandoned(
     # On a busy machine attempts time out by themselves: then there is none for a moment.
     link = publisher._link
     await eventually(
-        lambda: publisher.acknowledged > acknowledged and link._connection, within_s=20.0
+        lambda: publisher.acknowledged > acknowledged and link._connection, within_s=60.0
     )
     kafka.pause()
     first = link._connection
-    await eventually(lambda: link._connection is not first, within_s=60.0)
+    await eventually(lambda: link._connection is not first)
     kafka.resume()
 
 
@@ -333,7 +333,7 @@ async def test_what_comes_after_a_lost_command_does_not_overtake_it(
 
         async def slow() -> AsyncIterator[Publishable]:
             yield buy(1)
-            await eventually(lambda: publisher._losses, within_s=30.0)
+            await eventually(lambda: publisher._losses)
             await asyncio.to_thread(own_kafka.restart)
             yield buy(2)
 
@@ -387,9 +387,9 @@ async def test_leaving_with_a_dead_broker_takes_no_longer_than_the_deadline(
         await publisher.publish(buy())
         own_kafka.pause()
         broker = psutil.Process(own_kafka.pids[0])
-        await eventually(lambda: broker.status() == psutil.STATUS_STOPPED, within_s=30.0)
+        await eventually(lambda: broker.status() == psutil.STATUS_STOPPED)
         waiting = asyncio.create_task(publisher.publish(buy(2)))
-        await eventually(lambda: publisher._waiting == 1, within_s=30.0)
+        await eventually(lambda: publisher._waiting == 1)
         begun_at = loop.time()
 
     assert loop.time() - begun_at < 6

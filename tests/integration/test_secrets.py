@@ -32,7 +32,7 @@ pytestmark = pytest.mark.integration
 
 HIDDEN = "geheim-7Qx"
 PRIVATE = "vertraulich-3Zk"
-WITHIN_S = 30.0
+WITHIN_S = 60.0
 PATHS = ("/livez", "/readyz?verbose", "/metrics", "/api/proof", "/api/markets/m/book", "/nowhere")
 
 

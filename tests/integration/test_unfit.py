@@ -36,10 +36,10 @@ async def test_a_table_that_is_taken_away_for_a_while_costs_no_command_its_answe
 
         await system.database.execute(f"ALTER TABLE {table} RENAME TO mislaid")
         await system.publish(*(buy(market, "b", 1, 50) for _ in range(20)))
-        await eventually(lambda: member.metric("alarms_total", alarm="target_unfit") == 1, 30)
+        await eventually(lambda: member.metric("alarms_total", alarm="target_unfit") == 1)
         lane = next(lane for lane in member.lanes.values() if lane.trouble)
         assert lane.trouble == f'42P01 relation "{table}" does not exist'
-        await eventually(lambda: lane.refusals.count > 5, 30)
+        await eventually(lambda: lane.refusals.count > 5)
         gauge = {"stream": system.settings.orders_topic, "partition": "0"}
         assert member.metric("lane_ready", **gauge) == 0
         await system.database.execute(f"ALTER TABLE mislaid RENAME TO {table}")
@@ -69,10 +69,10 @@ async def test_a_table_that_is_missing_at_the_take_over_is_waited_for_and_told(
                 lane.refusals.count > 3 and "42P01" in lane.trouble for lane in lanes
             )
 
-        await eventually(is_told, 60)
+        await eventually(is_told)
         assert member.metric("lane_ready") == 0
         await system.database.execute("ALTER TABLE mislaid RENAME TO markets")
         await system.publish(open_market(system.market(0)))
         await system.check_invariants()
-        await eventually(lambda: member.lanes_ready == 4, 30)
+        await eventually(lambda: member.lanes_ready == 4)
         assert not any(lane.trouble for lane in member.lanes.values())

@@ -6,15 +6,17 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, overload
 
 POLL_INTERVAL_S = 0.01
+PATIENCE_S = 60.0
+"""Longer than what works takes on a machine with three times its work; who is right never waits."""
 
 T = TypeVar("T")
 
 
 @overload
-async def eventually(condition: Callable[[], Awaitable[T]], within_s: float) -> T: ...
+async def eventually(condition: Callable[[], Awaitable[T]], within_s: float = ...) -> T: ...
 @overload
-async def eventually(condition: Callable[[], T], within_s: float) -> T: ...
-async def eventually(condition: Callable[[], Any], within_s: float) -> Any:
+async def eventually(condition: Callable[[], T], within_s: float = ...) -> T: ...
+async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
     """Return the first true answer of ``condition``; AssertionError when there is none in time."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:

@@ -428,5 +428,5 @@ async def _create_topics(settings: config.Settings, partitions: int) -> None:
         found = await broker.describe(_topics(settings))
         return len(found) == len(_topics(settings))
 
-    await eventually(described, 30)
+    await eventually(described)
     await broker.close()

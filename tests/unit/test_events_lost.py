@@ -112,7 +112,7 @@ async def test_a_topic_that_is_another_ends_the_publisher_and_whoever_waits_for_
         recreate(kafka)
         with pytest.raises(EventsLost):
             await asyncio.wait_for(_fill(publisher), 5)
-        await eventually(running.done, 30)
+        await eventually(running.done)
         assert isinstance(running.exception(), EventsLost)
     assert not kafka.records(EVENTS)
 

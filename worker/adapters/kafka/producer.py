@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import ProducerClosed
 from aiokafka.producer.message_accumulator import BatchBuilder
 
 from worker.adapters.kafka.deadline import answered_within, cancelled, require_brokers, stop_within
@@ -68,6 +69,9 @@ class AiokafkaProducer:
         # A24: with unacknowledged batches aiokafka's ``stop`` would wait for them for ever.
         patience_s = self._deadlines.close_s if self._usable else 0.0
         self._usable = False
+        if not patience_s:
+            # Or a task of its own, which nobody ends, would go on waiting for them.
+            self._kafka._message_accumulator.fail_all(ProducerClosed())  # noqa: SLF001
         await stop_within(patience_s, self._kafka.stop())
         await stop_within(1.0, self._kafka.client.close())
         await cancelled([self._kafka._sender.sender_task])  # noqa: SLF001
