@@ -4,11 +4,9 @@ from typing import Final
 from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
 from tests.conftest import execute
 from tests.support.books import deposit, open_market, sell
-from tests.support.eventually import eventually
 from tests.support.system import Member, System
 from worker.domain.units import MarketId
 
@@ -45,14 +43,3 @@ async def copied(system: System, database_url: str) -> str:
 def name_of(database_url: str) -> str:
     """Return the database's name."""
     return urlsplit(database_url).path.removeprefix("/")
-
-
-async def create(admin: AIOKafkaAdminClient, topic: str, stamps: str) -> None:
-    """Create a topic, perhaps one that was deleted a moment ago."""
-    new = NewTopic(topic, 2, 1, topic_configs={"message.timestamp.type": stamps})
-
-    async def created() -> bool:
-        (error,) = (await admin.create_topics([new])).to_object()["topic_errors"]
-        return bool(error["error_code"] == 0)
-
-    await eventually(created)

@@ -11,11 +11,12 @@ from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from pydantic import SecretStr
 
 from producers import OrderPublisher
-from tests.chaos.scene import copied, create, name_of, stop, trading
+from tests.chaos.scene import copied, name_of, stop, trading
 from tests.conftest import execute
 from tests.support.books import buy, deposit, open_market, resolve
 from tests.support.eventually import eventually
 from tests.support.system import REPOSITORY, Log, Sent, System
+from tests.support.topics import create
 from worker.ports import TopicPartition
 
 pytestmark = pytest.mark.integration
@@ -60,7 +61,7 @@ async def test_a_recreated_topic_that_is_filled_up_to_the_cursors_goes_on(
     await stop(system)
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
-    await create(admin, topic, "LogAppendTime")
+    await create(admin, topic, message_timestamp_type="LogAppendTime")
     lanes = await system.database.fetch(
         "SELECT partition, next_offset FROM lanes WHERE stream = $1", topic
     )
@@ -113,7 +114,7 @@ async def test_an_incarnation_is_of_both_inputs_and_reads_the_transfers_from_the
     await stop(system)
     topic = system.settings.orders_topic
     await admin.delete_topics([topic])
-    await create(admin, topic, "LogAppendTime")
+    await create(admin, topic, message_timestamp_type="LogAppendTime")
     if not whole:
         where = TopicPartition(system.settings.transfers_topic, 0)
         end = (await system.log.ends())[where]
@@ -151,7 +152,7 @@ async def _renew(system: System, admin: AIOKafkaAdminClient, **names: str) -> No
     """Create topics of other names, and go on with them."""
     for setting, name in names.items():
         stamps = "LogAppendTime" if setting == "orders_topic" else "CreateTime"
-        await create(admin, f"{system.prefix}{name}", stamps)
+        await create(admin, f"{system.prefix}{name}", message_timestamp_type=stamps)
     system.settings = system.settings.model_copy(
         update={setting: f"{system.prefix}{name}" for setting, name in names.items()}
     )

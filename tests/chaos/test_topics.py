@@ -16,11 +16,12 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from tests.chaos.scene import copied, create, name_of, stop, trading
+from tests.chaos.scene import copied, name_of, stop, trading
 from tests.conftest import execute
 from tests.support.books import buy, deposit
 from tests.support.eventually import eventually
 from tests.support.system import REPOSITORY, Log, Member, Sent, System
+from tests.support.topics import create
 from worker.adapters.kafka import broker as kafka_broker
 from worker.lane import Lane, LaneStatus
 from worker.ports import TopicPartition
@@ -75,7 +76,7 @@ async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
     if not running:
         await stop(system)
     await _delete(admin, system.settings.orders_topic)
-    await create(admin, system.settings.orders_topic, "LogAppendTime")
+    await create(admin, system.settings.orders_topic, message_timestamp_type="LogAppendTime")
     member = member if running else await system.member()
 
     lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
@@ -92,7 +93,7 @@ async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes
     member, markets = await trading(system)
     before = len(await system.events("ORDER_ACCEPTED"))
     await _delete(admin, system.settings.orders_topic)
-    await create(admin, system.settings.orders_topic, "LogAppendTime")
+    await create(admin, system.settings.orders_topic, message_timestamp_type="LogAppendTime")
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(40)))
 
     lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
@@ -195,7 +196,7 @@ async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
     await eventually(lambda: member.metric("publish_failures_total") >= 2)
     ready = member.lanes_ready
 
-    await create(admin, system.settings.events_topic, "CreateTime")
+    await create(admin, system.settings.events_topic, message_timestamp_type="CreateTime")
     async with _read_anew(system):
         await system.check_invariants()
 
@@ -309,7 +310,7 @@ async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int
         for r in records[:keep]
     ]
     await _delete(admin, topic)
-    await create(admin, topic, "CreateTime")
+    await create(admin, topic, message_timestamp_type="CreateTime")
     await eventually(lambda: _knows(system.raw, topic, system.partitions))
     await system.send(topic, kept)
     return len(kept) // system.partitions

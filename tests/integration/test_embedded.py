@@ -14,9 +14,10 @@ import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.conftest import PostgresServer
+from tests.support.topics import create
 from worker.embedded import EmbeddedError, EmbeddedKafka, EmbeddedPostgres
 from worker.embedded.process import ALIVE, Child, Guard, Home
 
@@ -223,7 +224,7 @@ async def create_topic(bootstrap: str, topic: str) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
-        await admin.create_topics([NewTopic(topic, num_partitions=1, replication_factor=1)])
+        await create(admin, topic, 1)
     finally:
         await admin.close()
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic, RecordsToDelete
+from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from producers.commands import Publishable
 from tests.support import dialect
@@ -23,6 +23,7 @@ from tests.support.books import buy, cancel, deposit, open_market, resolve, sell
 from tests.support.eventually import eventually
 from tests.support.pgproxy import BATCH, JOURNAL, Fault, PgProxy, Trap
 from tests.support.system import Member, System
+from tests.support.topics import create
 from worker import app
 from worker.domain import ids, matching, orders
 from worker.domain.book import Book, OpenOrder
@@ -745,7 +746,7 @@ async def test_too_few_output_partitions_are_refused_at_the_start(
     small = f"{system.prefix}small"
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
     await admin.start()
-    await admin.create_topics([NewTopic(small, 1, 1)])
+    await create(admin, small, 1)
     await admin.close()
 
     with pytest.raises(ConfigError, match="needs the 2 partitions"):
@@ -892,14 +893,7 @@ async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
     await admin.start()
     await admin.delete_topics([topic])
-    configs = {"message.timestamp.type": "LogAppendTime"}
-
-    async def created() -> bool:
-        answer = await admin.create_topics([NewTopic(topic, 2, 1, topic_configs=configs)])
-        (error,) = answer.to_object()["topic_errors"]
-        return bool(error["error_code"] == 0)
-
-    await eventually(created)
+    await create(admin, topic, message_timestamp_type="LogAppendTime")
     await admin.close()
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.partitioner import DefaultPartitioner
 
 from producers import (
@@ -36,6 +36,7 @@ from producers import (
 )
 from producers.commands import check
 from tests.support.eventually import eventually
+from tests.support.topics import create
 from worker.domain.commands import Unreadable
 from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
 from worker.embedded import EmbeddedKafka
@@ -78,12 +79,8 @@ async def topics(kafka: EmbeddedKafka, prefix: str, bytes_max: int = 1_048_576) 
     admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
     await admin.start()
     try:
-        await admin.create_topics(
-            [
-                NewTopic(name, PARTITIONS, 1, topic_configs={"max.message.bytes": str(bytes_max)})
-                for name in (made.orders, made.transfers)
-            ]
-        )
+        for name in (made.orders, made.transfers):
+            await create(admin, name, PARTITIONS, max_message_bytes=str(bytes_max))
     finally:
         await admin.close()
     return made

@@ -7,6 +7,7 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from tests.support.flows import law
 from worker.domain.commands import (
     CancelOrder,
     Deposit,
@@ -174,6 +175,7 @@ def torn_commands(draw: st.DrawFn) -> bytes:
     return bytes(value)
 
 
+@law
 @given(st.one_of(st.none(), st.binary(), nearly_commands(), torn_commands()))
 @example(b"[" * 65_536)
 @example(b'"' + b'\\"' * 32_000)
@@ -190,6 +192,7 @@ def test_any_bytes_are_a_command_or_unreadable(value: bytes | None) -> None:
             assert found.detail.isascii()
 
 
+@law
 @given(nearly_commands())
 def test_what_is_taken_is_taken_as_it_was_written(value: bytes) -> None:
     found = commands.decode_order(None, value, ())
@@ -197,27 +200,32 @@ def test_what_is_taken_is_taken_as_it_was_written(value: bytes) -> None:
         assert json.loads(commands.encode(found)) == json.loads(value)
 
 
+@law
 @given(market_commands)
 def test_orders_come_back_as_they_went(command: MarketCommand) -> None:
     assert commands.decode_order(None, commands.encode(command), ()) == command
 
 
+@law
 @given(transfer_commands)
 def test_transfers_come_back_as_they_went(command: TransferCommand) -> None:
     assert commands.decode_transfer(None, commands.encode(command), ()) == command
 
 
+@law
 @given(market_events)
 def test_market_events_come_back_as_they_went(event: Event) -> None:
     assert events.decode(events.encode(event, StreamKind.ORDERS), StreamKind.ORDERS) == event
 
 
+@law
 @given(transfer_events)
 def test_transfer_events_come_back_as_they_went(event: Event) -> None:
     value = events.encode(event, StreamKind.TRANSFERS)
     assert events.decode(value, StreamKind.TRANSFERS) == event
 
 
+@law
 @given(market_events)
 def test_events_are_one_line_of_compact_json_in_ascii(event: Event) -> None:
     value = events.encode(event, StreamKind.ORDERS)
@@ -246,6 +254,7 @@ def expected(event: Event, kind: StreamKind, route: journal.Route, key: bytes | 
     )
 
 
+@law
 @given(letters, routes)
 def test_a_dead_letter_is_its_original_or_says_that_it_is_cut(
     letter: DeadLetter, route: journal.Route
@@ -270,6 +279,7 @@ answered = st.lists(
 )
 
 
+@law
 @given(answered, routes)
 def test_what_the_journal_gives_back_is_what_was_to_be_published(
     pairs: list[tuple[Event, DeadLetter]], route: journal.Route
@@ -287,6 +297,7 @@ def test_what_the_journal_gives_back_is_what_was_to_be_published(
     assert journal.decode(journal.encode(batch, StreamKind.ORDERS), route) == records
 
 
+@law
 @given(st.lists(market_events), st.lists(market_events | letters), routes)
 def test_batches_can_be_published_one_by_one_or_together(
     first: list[Event], then: list[Event | DeadLetter], route: journal.Route
