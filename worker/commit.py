@@ -261,7 +261,7 @@ class Committer:
         losers = set()
         for account_id, purse in purses.items():
             pockets = read.accounts.get(account_id) or {}
-            if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):
+            if any(pockets.get(lane, 0) < purse.needs[lane] for lane in purse.drawn):
                 losers.add(account_id)
         # Alone, a race may just have been lost to chance.
         halved = attempt.lost_races > 1 and self._halve(attempt, batch)

@@ -203,8 +203,8 @@ RACES: Final = (
     mutant(
         "a lost race costs everybody",
         COMMIT,
-        "if any(pockets.get(lane, 0) < amount for lane, amount in purse.drawn.items()):",
-        "if any(pockets.get(lane, 0) >= 0 for lane, amount in purse.drawn.items()):",
+        "if any(pockets.get(lane, 0) < purse.needs[lane] for lane in purse.drawn):",
+        "if any(pockets.get(lane, 0) >= 0 for lane in purse.drawn):",
         tests(f"{COMMITTER}::test_a_lost_race_costs_only_those_who_lost_it"),
     ),
     mutant(

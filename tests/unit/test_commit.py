@@ -539,6 +539,15 @@ async def test_a_withdrawal_that_lost_its_race_must_be_gathered(books: FakeBooks
     assert waiting.value.accounts == {ANN}
 
 
+async def test_a_withdrawal_of_what_its_own_batch_deposits_is_paid_after_a_lost_race(
+    books: FakeBooks,
+) -> None:
+    bench = await _bench(books, transfers_home())
+    bench.line.troubles.append(failing(Conflict("40001")))
+    batch = await bench.carry_out(deposit("eve", 500, "in"), withdraw("eve", 500, "out"))
+    assert said(batch) == [("Deposited", ""), ("Withdrawn", "")]
+
+
 async def test_a_withdrawal_whose_money_could_not_be_gathered_is_told_so(
     books: FakeBooks,
 ) -> None:
