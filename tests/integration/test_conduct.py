@@ -40,6 +40,8 @@ EXIT_SLACK_S = 30.0
 """By so much a busy machine may be late to end a process."""
 SETTINGS = {"database_timeout_s": 2, "kafka_timeout_s": 3, "stall_s": STALL_S}
 """Calls are given up so soon that many are in one outage."""
+PATIENT_S = 30
+"""So long may a call take of what is not away, only on a busy machine."""
 
 CPU_SHARE_MAX = 0.2
 LOG_LINES_A_SECOND_MAX = 5.0
@@ -159,6 +161,11 @@ class Watched:
         assert (status == 503) == bool(failing)
         return failing
 
+    async def complains_of(self, name: str) -> dict[str, str]:
+        """Return its complaints when they are of this, and of nothing else."""
+        failing = await self.complaints()
+        return failing if failing.keys() == {name} else {}
+
     async def queued_records(self) -> int:
         """Return how many records wait in the fullest lane."""
         _, body = await self.get("/readyz?verbose")
@@ -250,12 +257,12 @@ async def site(
 @pytest.mark.shows("F24", "F26")
 @pytest.mark.parametrize("outage", DATABASE_OUTAGES)
 async def test_a_database_that_is_away_is_waited_for(site: Site, outage: Outage) -> None:
-    worker = await site.worker()
-    market = await site.market()
+    worker = await site.worker(kafka_timeout_s=PATIENT_S)
+    market, epoch = await site.market(), await site.epoch()
     async with outage(site.proxy, site.kafka):
         before = worker.usage()
         await site.publish_orders(market, QUEUED_RECORDS_MAX + 4_000)
-        complaints = await eventually(worker.complaints, TOLD_WITHIN_S)
+        complaints = await eventually(lambda: worker.complains_of("database"), TOLD_WITHIN_S)
         await asyncio.sleep(before.at_s + OUTAGE_S - asyncio.get_running_loop().time())
         used, queued = worker.usage(), await worker.queued_records()
         alive, _ = await worker.get("/livez")
@@ -266,10 +273,9 @@ async def test_a_database_that_is_away_is_waited_for(site: Site, outage: Outage)
     used.assert_modest_since(before)
     # What was under way when the lane had enough still comes in.
     assert QUEUED_RECORDS_MAX < queued < QUEUED_RECORDS_MAX + 4_000
-    assert complaints.keys() == {"database"}
     assert all(complaints.values())
     assert alive == 200
-    assert await site.epoch() == 1, "a lane was lost meanwhile"
+    assert await site.epoch() == epoch, "a lane was lost meanwhile"
     assert worker.is_running
 
 
@@ -280,7 +286,7 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, outage: Outage) -
     await site.publish_orders(await site.market(), 4_000)
     async with outage(site.proxy, site.kafka):
         before = worker.usage()
-        complaints = await eventually(worker.complaints, TOLD_WITHIN_S)
+        complaints = await eventually(lambda: worker.complains_of("broker"), TOLD_WITHIN_S)
         await asyncio.sleep(before.at_s + OUTAGE_S - asyncio.get_running_loop().time())
         used, still = worker.usage(), await worker.complaints()
         alive, _ = await worker.get("/livez")
@@ -289,7 +295,8 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, outage: Outage) -
     await site.system.check_invariants()
 
     used.assert_modest_since(before)
-    assert complaints.keys() == still.keys() == {"broker"}
+    assert still.keys() == {"broker"}
+    assert all(complaints.values())
     assert all(still.values())
     assert alive == 200
     assert worker.is_running
@@ -297,8 +304,8 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, outage: Outage) -
 
 @pytest.mark.shows("F25")
 async def test_a_slow_database_and_a_slow_broker_cost_nothing_but_time(site: Site) -> None:
-    worker = await site.worker()
-    market = await site.market()
+    worker = await site.worker(kafka_timeout_s=PATIENT_S, database_timeout_s=STALL_S / 2)
+    market, epoch = await site.market(), await site.epoch()
     async with both_are_slow(site.proxy, site.kafka):
         before = worker.usage()
         for _ in range(4):
@@ -312,7 +319,7 @@ async def test_a_slow_database_and_a_slow_broker_cost_nothing_but_time(site: Sit
 
     used.assert_modest_since(before)
     assert alive == 200
-    assert await site.epoch() == 1, "a lane was lost meanwhile"
+    assert await site.epoch() == epoch, "a lane was lost meanwhile"
     assert worker.is_running
 
 
@@ -339,14 +346,13 @@ async def test_a_database_that_says_no_is_waited_for(
     site: Site, says_no: Callable[[System], AbstractAsyncContextManager[None]], told: str
 ) -> None:
     """It answers the probe, and no restart would help: the watchdog must leave that alone."""
-    worker = await site.worker()
-    market = await site.market()
+    worker = await site.worker(kafka_timeout_s=PATIENT_S)
+    market, epoch = await site.market(), await site.epoch()
     async with says_no(site.system):
         before = worker.usage()
         await site.publish_orders(market, QUEUED_RECORDS_MAX + 4_000)
         if told:
-            complaints = await eventually(worker.complaints, TOLD_WITHIN_S)
-            assert complaints.keys() == {"lanes"}
+            complaints = await eventually(lambda: worker.complains_of("lanes"), TOLD_WITHIN_S)
             assert told in complaints["lanes"]
         await asyncio.sleep(before.at_s + 2 * OUTAGE_S - asyncio.get_running_loop().time())
         used = worker.usage()
@@ -358,7 +364,7 @@ async def test_a_database_that_says_no_is_waited_for(
 
     used.assert_modest_since(before)
     assert alive == 200
-    assert await site.epoch() == 1, "a lane was lost meanwhile"
+    assert await site.epoch() == epoch, "a lane was lost meanwhile"
     assert worker.is_running
 
 
