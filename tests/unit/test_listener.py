@@ -25,5 +25,5 @@ async def test_a_line_is_broken_at_whatever_moment_its_listener_goes(turns: int)
         await listener.down()
 
         with contextlib.suppress(ConnectionResetError):
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(60):
                 assert await asyncio.get_running_loop().sock_recv(client, 1) == b""
