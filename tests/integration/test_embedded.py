@@ -19,11 +19,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from tests.conftest import PostgresServer
 from tests.support.topics import create
 from worker.embedded import EmbeddedError, EmbeddedKafka, EmbeddedPostgres
-from worker.embedded.process import ALIVE, Child, Guard, Home
+from worker.embedded import process as embedded_process
+from worker.embedded.process import ALIVE, Child, Guard, Home, free_port
 
 pytestmark = pytest.mark.integration
 
-DEADLINE_S = 10.0
+DEADLINE_S = 60.0
 
 
 async def test_a_test_gets_an_empty_database_of_its_own(
@@ -87,6 +88,20 @@ async def test_a_paused_broker_answers_again_when_resumed(
 
     await send(kafka_server.bootstrap, topic, b"value")
     assert await read(kafka_server.bootstrap, topic, count=1) == [b"value"]
+
+
+def test_a_port_that_another_program_was_given_is_not_given_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    port = free_port()
+    # A program that was given none and finds all other ports taken. Its lock is another's too.
+    monkeypatch.setattr(embedded_process, "GIVEN_PORTS", {})
+    monkeypatch.setattr(embedded_process, "PORT_FIRST", port)
+    monkeypatch.setattr(embedded_process, "PORT_LAST", port + 200)
+    monkeypatch.setattr(embedded_process, "_can_bind", lambda other: other == port)
+
+    with pytest.raises(EmbeddedError, match="no free port"):
+        free_port()
 
 
 def test_a_start_that_fails_says_why() -> None:
@@ -178,8 +193,8 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     (child,) = started
 
     # The launcher has become the server; its guard stood before that.
-    child.wait_until("the server", lambda: runs(child.pid, "sleep"), deadline_s=10)
-    child.end(signal.SIGTERM, deadline_s=10)
+    child.wait_until("the server", lambda: runs(child.pid, "sleep"), deadline_s=DEADLINE_S)
+    child.end(signal.SIGTERM, deadline_s=DEADLINE_S)
     assert child.exit_code == -signal.SIGTERM
 
 

@@ -38,7 +38,9 @@ LOOPBACK = "127.0.0.1"
 # Below the usual range of ephemeral ports: a client that keeps dialling a killed server could
 # otherwise be given the server's own port, and the server could not come back.
 PORT_FIRST, PORT_LAST = 20_000, 32_000
-GIVEN_PORTS: set[int] = set()
+# With the lock that keeps other programs here from being given the same: a server binds its port
+# seconds later, and leaves it for a while when it is killed.
+GIVEN_PORTS: dict[int, TextIO] = {}
 # In each temporary directory, locked as long as the program that made it lives.
 ALIVE = "alive.lock"
 # Younger ones may be between their making and their locking.
@@ -228,12 +230,22 @@ def try_lock(file: TextIO) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface on which nobody listens, never the same twice."""
+    """A TCP port of the loopback interface, this program's own as long as it lives."""
     for port in random.SystemRandom().sample(range(PORT_FIRST, PORT_LAST), 200):
-        if port not in GIVEN_PORTS and _can_bind(port):
-            GIVEN_PORTS.add(port)
+        if port not in GIVEN_PORTS and _can_bind(port) and _reserve(port):
             return port
     raise EmbeddedError(f"no free port between {PORT_FIRST} and {PORT_LAST}")
+
+
+def _reserve(port: int) -> bool:
+    locks = Path(tempfile.gettempdir()) / f"parity-ports-{os.getuid()}"
+    locks.mkdir(mode=0o700, exist_ok=True)
+    lock = (locks / str(port)).open("w")
+    if not try_lock(lock):
+        lock.close()
+        return False
+    GIVEN_PORTS[port] = lock
+    return True
 
 
 def _can_bind(port: int) -> bool:
