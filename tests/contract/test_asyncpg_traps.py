@@ -122,7 +122,7 @@ async def test_b1_a_commit_that_was_lost_looks_like_one_that_was_done(
 @both_ways
 async def test_b2_a_commit_that_is_cancelled_may_be_done(line: Line, commit: Commit) -> None:
     trap = line.proxy.trap(Fault.SWALLOW, statement=JOURNAL)
-    async with line.connection(IMPATIENT_S) as connection:
+    async with line.connection() as connection:
         committing = asyncio.ensure_future(commit(connection))
         await eventually(lambda: trap.outcomes, WAIT_S)
         committing.cancel()
