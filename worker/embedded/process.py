@@ -32,7 +32,7 @@ GUARD: Guard = "kernel" if sys.platform == "linux" else "watcher"
 
 POLL_INTERVAL_S = 0.02
 KILL_DEADLINE_S = 10.0
-FREEZE_DEADLINE_S = 2.0
+FREEZE_DEADLINE_S = 20.0
 LOG_LINES_SHOWN = 20
 LOOPBACK = "127.0.0.1"
 # Below the usual range of ephemeral ports: a client that keeps dialling a killed server could
