@@ -16,6 +16,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import psutil
 import pytest
 
 from tests.conftest import execute
@@ -104,7 +105,7 @@ def shell(empty_database_url: str, kafka_server: EmbeddedKafka, topic_prefix: st
             "EVENTS_TOPIC": f"{topic_prefix}events",
             "TRANSFER_EVENTS_TOPIC": f"{topic_prefix}transfer-events",
             "DEAD_LETTERS_TOPIC": f"{topic_prefix}dead-letters",
-            "HTTP_PORT": str(_free_port()),
+            "HTTP_PORT": "0",
         }
     )
 
@@ -243,10 +244,10 @@ def test_from_the_first_command_to_the_proof(shell: Shell, tmp_path: Path) -> No
     assert shell.parity("migrate").code == 0
     assert shell.parity("topics", "--partitions", "2").code == 0
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until_ready(shell)
+        _until_ready(worker)
         _publish(shell)
         _look(shell)
-        served = _get(shell, "/api/proof")
+        served = _get(worker, "/api/proof")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
 
@@ -375,7 +376,7 @@ def test_ctrl_c_is_130(shell: Shell, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until_ready(shell)
+        _until_ready(worker)
         # It may still be importing, and then ends as any program of Python does.
         assert tail.stdout is not None
         assert b"DEPOSITED" in tail.stdout.readline()
@@ -439,10 +440,10 @@ def test_a_worker_without_topics_is_2(shell: Shell) -> None:
 def test_a_worker_that_finds_nobody_waits_and_stops_when_asked(
     nowhere: Shell, tmp_path: Path
 ) -> None:
-    shell = Shell({**nowhere.settings, "HTTP_PORT": str(_free_port())})
+    shell = Shell({**nowhere.settings, "HTTP_PORT": "0"})
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until(lambda: _status(shell, "/livez") == 200)
-        assert _status(shell, "/readyz") == 503
+        _until(lambda: _status(worker, "/livez") == 200)
+        assert _status(worker, "/readyz") == 503
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
     assert HIDDEN not in (tmp_path / "worker.log").read_text(encoding="utf-8")
@@ -471,7 +472,7 @@ def test_a_worker_that_stands_still_ends_itself_with_70(shell: Shell, tmp_path: 
     shell.parity("topics", "--partitions", "1")
     log = tmp_path / "worker.log"
     with shell.worker(log, "-c", HANGING) as worker:
-        _until_ready(shell)
+        _until_ready(worker)
         shell.parity("publish", "deposit", "--account", "a", "--transfer-id", "t", "--amount", "1")
         assert worker.wait(DEADLINE_S) == 70
     last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
@@ -479,13 +480,8 @@ def test_a_worker_that_stands_still_ends_itself_with_70(shell: Shell, tmp_path: 
     assert last["topic"] == shell.settings["TRANSFERS_TOPIC"]
 
 
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as server:
-        return int(server.getsockname()[1])
-
-
-def _until_ready(shell: Shell) -> None:
-    _until(lambda: _status(shell, "/readyz") == 200)
+def _until_ready(worker: "subprocess.Popen[bytes]") -> None:
+    _until(lambda: _status(worker, "/readyz") == 200)
 
 
 def _until(condition: Any) -> None:  # noqa: ANN401
@@ -495,20 +491,25 @@ def _until(condition: Any) -> None:  # noqa: ANN401
         time.sleep(0.1)
 
 
-def _status(shell: Shell, path: str) -> int:
+def _status(worker: "subprocess.Popen[bytes]", path: str) -> int:
     try:
-        return _ask(shell, path)[0]
+        return _ask(worker, path)[0]
     except OSError:
         return 0
 
 
-def _get(shell: Shell, path: str) -> Any:  # noqa: ANN401
-    return json.loads(_ask(shell, path)[1])
+def _get(worker: "subprocess.Popen[bytes]", path: str) -> Any:  # noqa: ANN401
+    return json.loads(_ask(worker, path)[1])
 
 
-def _ask(shell: Shell, path: str) -> tuple[int, bytes]:
-    port = int(shell.settings["HTTP_PORT"])
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=10)) as connection:
+def _ask(worker: "subprocess.Popen[bytes]", path: str) -> tuple[int, bytes]:
+    """Ask the port that the worker was given: one chosen for it may be taken by then."""
+    assert worker.poll() is None, "it has ended"
+    sockets = psutil.Process(worker.pid).net_connections("tcp4")
+    ports = [s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN]
+    # Nobody answers at port 0, as long as it listens nowhere.
+    port = next(iter(ports), 0)
+    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read()

@@ -305,6 +305,6 @@ def test_an_address_in_the_wrong_variable_is_refused_without_its_secret(name: st
 async def test_an_error_of_the_database_names_no_secret(url: str) -> None:
     wrong = url.replace(HIDDEN, f"{HIDDEN}-mistyped")
     with pytest.raises(StoreError) as raised:
-        await connect(wrong, LANE_SETTINGS, timeout_s=5)
+        await connect(wrong, LANE_SETTINGS, timeout_s=30)
     assert raised.value.sqlstate == "28P01"
     assert HIDDEN not in "".join(traceback.format_exception(raised.value))

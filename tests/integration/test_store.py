@@ -1,6 +1,7 @@
 """`PostgresStore` on a real server: pages, lost connections, lost races, migrations, streams."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -41,6 +42,7 @@ from worker.errors import (
     OutcomeUnknown,
     Poison,
     Refused,
+    StoreError,
     Unavailable,
     Unfit,
 )
@@ -49,7 +51,7 @@ from worker.ports import Statement
 pytestmark = pytest.mark.integration
 
 MARKET, FAR = market_at(0, "near"), market_at(1, "far")
-WAIT_S = 30.0
+WAIT_S = 60.0
 NOBODY = "postgresql://postgres@127.0.0.1:1/postgres"
 
 
@@ -115,7 +117,7 @@ async def test_nobody_listening_is_unavailable() -> None:
 
 async def test_a_database_that_is_not_there_is_unavailable(database_url: str) -> None:
     with pytest.raises(Unavailable) as caught:
-        await PostgresStore(f"{database_url}x", timeout_s=5).take_over(ORDERS, 0, "me")
+        await PostgresStore(f"{database_url}x", timeout_s=TIMEOUT_S).take_over(ORDERS, 0, "me")
     assert caught.value.sqlstate == "3D000"
 
 
@@ -127,11 +129,11 @@ async def test_an_address_that_is_none_is_the_operators_to_correct() -> None:
 async def test_a_weaker_isolation_is_not_accepted(database_url: str) -> None:
     weaker = LANE_SETTINGS | {"default_transaction_isolation": "read committed"}
     with pytest.raises(ConfigError, match="repeatable read"):
-        await connect(database_url, weaker, timeout_s=5)
+        await connect(database_url, weaker, timeout_s=TIMEOUT_S)
 
 
 async def test_a_lane_has_its_settings(database_url: str) -> None:
-    connection = await connect(database_url, LANE_SETTINGS, timeout_s=5)
+    connection = await connect(database_url, LANE_SETTINGS, timeout_s=TIMEOUT_S)
     found = {name: await connection.fetchval(f"SHOW {name}") for name in LANE_SETTINGS}
     await connection.close()
     assert found == LANE_SETTINGS
@@ -199,7 +201,15 @@ async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown
 ) -> None:
     desk = await _desk(books)
     statement = await _trade(desk)
-    impatient = PostgresStore(books.url, timeout_s=2)
+    impatient = PostgresStore(books.url, timeout_s=1)
+
+    async def connected() -> bool:
+        with contextlib.suppress(StoreError):
+            await impatient.standing(statement.lane, statement.batch_no)
+        return impatient._connection is not None
+
+    # Nothing was sent yet where already connecting takes too long.
+    await eventually(connected)
     async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
         with pytest.raises(OutcomeUnknown):
             await impatient.commit(statement)

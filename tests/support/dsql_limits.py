@@ -15,6 +15,9 @@ import asyncpg
 from worker.adapters.postgres.connect import LANE_SETTINGS
 from worker.adapters.postgres.migrate import POSTGRESQL, Dialect
 
+TIMEOUT_S = 10.0
+HANGS_S = 2.0
+"""What hangs is given up after so long; everything else may take longer."""
 _WRITING_CTE = re.compile(r"\bAS\s*\(\s*(INSERT|UPDATE|DELETE)\b")
 
 
@@ -72,7 +75,7 @@ class Session:
 
     async def _hang(self, query: str) -> None:
         if self._target.hangs_at and self._target.hangs_at in query:
-            await self._connection.execute("SELECT pg_sleep(60)")
+            await self._connection.execute("SELECT pg_sleep(60)", timeout=HANGS_S)
 
     def _answered(self, query: str, args: Sequence[Any]) -> str:
         """Return what is sent on, or refuse."""
@@ -118,12 +121,11 @@ class StandIn:
 
     url: str
     target: Target
-    timeout_s: float = 10.0
     is_dsql: bool = False
     dialect: Dialect = POSTGRESQL
 
     async def open(self) -> Session:
         connection = await asyncpg.connect(
-            self.url, server_settings=LANE_SETTINGS, timeout=10, command_timeout=self.timeout_s
+            self.url, server_settings=LANE_SETTINGS, timeout=TIMEOUT_S, command_timeout=TIMEOUT_S
         )
         return Session(self.target, connection)

@@ -9,7 +9,7 @@ from random import Random
 
 import pytest
 
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.fake_broker import FakeKafka, Fault
 from worker.domain.commands import Unreadable
 from worker.domain.events import DeadLetter, Event, MarketSettled, Reason
@@ -92,10 +92,10 @@ async def test_a_failure_after_which_nothing_is_missing_is_gone_over(
 ) -> None:
     async with _running(publisher) as running:
         await publisher.put(row(1))
-        await asyncio.wait_for(publisher.drained(), 5)
+        await asyncio.wait_for(publisher.drained(), PATIENCE_S)
         kafka.fail_next("send", Fault.AFTER)
         await publisher.put(row(2))
-        await asyncio.wait_for(publisher.drained(), 5)
+        await asyncio.wait_for(publisher.drained(), PATIENCE_S)
         assert not running.done()
     # The second send arrived, and the topic said so.
     assert [record.value for record in kafka.records(EVENTS)] == [
@@ -108,10 +108,10 @@ async def test_a_topic_that_is_another_ends_the_publisher_and_whoever_waits_for_
 ) -> None:
     async with _running(publisher) as running:
         await publisher.put(row(1))
-        await asyncio.wait_for(publisher.drained(), 5)
+        await asyncio.wait_for(publisher.drained(), PATIENCE_S)
         recreate(kafka)
         with pytest.raises(EventsLost):
-            await asyncio.wait_for(_fill(publisher), 5)
+            await asyncio.wait_for(_fill(publisher), PATIENCE_S)
         await eventually(running.done)
         assert isinstance(running.exception(), EventsLost)
     assert not kafka.records(EVENTS)
@@ -123,7 +123,7 @@ async def test_a_batch_that_cannot_be_read_ends_whoever_waits_for_the_publisher(
     async with _running(publisher) as running:
         await publisher.put(JournalRow(1, "no event"))
         with pytest.raises(ValueError, match="the journal ends within a line"):
-            await asyncio.wait_for(_fill(publisher), 5)
+            await asyncio.wait_for(_fill(publisher), PATIENCE_S)
         assert running.exception() is not None
 
 

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from tests.support.eventually import PATIENCE_S
 from tests.support.fake_broker import FakeKafka
 from worker.adapters.system import system
 from worker.domain.commands import Unreadable
@@ -64,7 +65,7 @@ async def taken_over(kafka: FakeKafka) -> int | None:
     for row in ROWS:
         await publisher.put(row)
     publishing = asyncio.create_task(publisher.run())
-    await asyncio.wait_for(publisher.drained(), 5.0)
+    await asyncio.wait_for(publisher.drained(), PATIENCE_S)
     publishing.cancel()
     await asyncio.wait({publishing})
     assert publisher.published_batch_no == ROWS[-1].batch_no

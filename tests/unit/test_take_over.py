@@ -8,7 +8,7 @@ import pytest
 from typing_extensions import override
 
 from tests.support.books import ORDER_LANES, ORDERS, market_at, open_market
-from tests.support.eventually import eventually
+from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.fake_broker import FakeKafka
 from tests.support.fake_store import FakeBooks, FakeStore
 from worker.adapters.system import system
@@ -99,9 +99,9 @@ def heir(store: FakeStore, kafka: FakeKafka, metrics: LaneMetrics) -> Lane:
 async def until_ready(lane: Lane, books: FakeBooks) -> None:
     """Let it take over, publish what it found to be missing, and stop."""
     running = asyncio.create_task(lane.run("heir", Input(books)))
-    await eventually(lambda: lane.status is LaneStatus.READY, 5)
+    await eventually(lambda: lane.status is LaneStatus.READY)
     lane.stop()
-    await asyncio.wait_for(running, 5)
+    await asyncio.wait_for(running, PATIENCE_S)
 
 
 async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -> None:
