@@ -43,7 +43,7 @@ from worker.wire.commands import decode_order, decode_transfer
 pytestmark = pytest.mark.integration
 
 WAIT_S = 30.0
-IMPATIENT_S = 1.0
+IMPATIENT_S = 3.0
 MARKET = market_at(0, "m")
 
 Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
@@ -183,7 +183,7 @@ async def books(request: pytest.FixtureRequest, database_url: str) -> AsyncItera
 async def lane(books: Books) -> AsyncIterator[Lane]:
     statement = await prepared(books)
     async with PgProxy.before(books.url) as proxy:
-        store = PostgresStore(proxy.url, timeout_s=IMPATIENT_S * 2, in_steps=books.in_steps)
+        store = PostgresStore(proxy.url, timeout_s=IMPATIENT_S, in_steps=books.in_steps)
         yield Lane(proxy, store, statement)
         await store.close()
 

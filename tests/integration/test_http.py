@@ -408,7 +408,7 @@ async def test_a_lane_that_stands_still_is_not_live(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ended = asyncio.Event()
-    system.settings = system.settings.model_copy(update={"stall_s": 1.0})
+    system.settings = system.settings.model_copy(update={"stall_s": 3.0})
     market = system.market(0)
     async with opened(system, await system.member(), ended.set) as site:
         await eventually(site.is_ready)

@@ -37,7 +37,7 @@ CONNECTIONS_MAX = 400
 LINES_A_CONNECTION = 10
 BEARER = "auth=Bearer"
 """Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
-IMPATIENT = Deadlines(start_s=6.0, call_s=4.0)
+IMPATIENT = Deadlines(start_s=20.0, call_s=10.0)
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ from tests.conftest import PostgresServer
 from worker import stress
 from worker.embedded import EmbeddedKafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
 def test_the_books_stand_under_conflicting_orders(capsys: pytest.CaptureFixture[str]) -> None:
