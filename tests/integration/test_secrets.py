@@ -92,7 +92,7 @@ class Heard:
 @asynccontextmanager
 async def heard(directory: Path, *program: str, **settings: object) -> AsyncIterator[Heard]:
     """Run a program at the most talkative level, both of its outputs into one file."""
-    given = {"log_level": "DEBUG", "http_port": 0, "database_timeout_s": 2, **settings}
+    given = {"log_level": "DEBUG", "database_timeout_s": 2, **settings, "http_port": 0}
     environment = {f"PARITY_{name.upper()}": str(value) for name, value in given.items()}
     said = directory / "said.log"
     with said.open("wb") as file:
