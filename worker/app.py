@@ -17,13 +17,12 @@ from worker.adapters.postgres import target
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.system import owner_name, sleep, system
 from worker.assignment import Assignments
-from worker.commit import Committer
+from worker.commit import Owner
 from worker.config import Settings
-from worker.domain.state import LaneState
 from worker.errors import BrokerError, StoreError
 from worker.front import Front
 from worker.lane import Lane
-from worker.ports import Broker, Store, TopicPartition
+from worker.ports import Broker, TopicPartition
 from worker.publisher import Publisher
 from worker.telemetry import LaneMetrics, Metrics, log
 from worker.topics import Streams, find_streams
@@ -48,12 +47,11 @@ class Worker:
         self.settings, self.broker, self.streams = settings, broker, streams
         self.metrics = metrics or Metrics()
         self.system = system()
-        self.owner = owner_name()
+        self.owner = Owner(owner_name(), settings.batch_rows, self.system)
         self.assignments = Assignments(
             broker,
             (streams.orders.topic, streams.transfers.topic),
             self._make_lane,
-            owner=self.owner,
             metrics=self.metrics,
             system=self.system,
         )
@@ -80,31 +78,10 @@ class Worker:
         return Lane(
             stream,
             partition.partition,
+            owner=self.owner,
             store=store,
             publisher=publisher,
-            committer=lambda state, epoch: self._make_committer(
-                store, publisher, metrics, state, epoch
-            ),
             metrics=metrics,
-        )
-
-    def _make_committer(
-        self,
-        store: Store,
-        publisher: Publisher,
-        metrics: LaneMetrics,
-        state: LaneState,
-        epoch: int,
-    ) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner=self.owner,
-            rows=self.settings.batch_rows,
-            system=self.system,
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
         )
 
 

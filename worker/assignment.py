@@ -51,13 +51,11 @@ class Assignments:
         topics: Sequence[str],
         make_lane: LaneMaker,
         *,
-        owner: str,
         metrics: Metrics,
         system: System,
     ) -> None:
         self._broker, self._topics, self._make_lane = broker, topics, make_lane
-        self._owner, self._metrics = owner, metrics
-        self._system = system
+        self._metrics, self._system = metrics, system
         self._tasks: dict[TopicPartition, asyncio.Task[None]] = {}
         self._paused: set[TopicPartition] = set()
         self._consumer: Consumer | None = None
@@ -176,10 +174,9 @@ class Assignments:
             lane = self._make_lane(partition)
             if lane is None:
                 return
-            lane.refusals = refusals
             self.lanes[partition] = lane
             try:
-                await lane.run(self._owner, _Partition(consumer, partition))
+                await lane.run(_Partition(consumer, partition), refusals)
             except LaneHalted:
                 return
             except (Fenced, Reload, EventsLost, StoreError, BrokerError) as error:

@@ -122,19 +122,27 @@ class Attempt:
     refused: tuple[object, ...] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """A process that owns lanes."""
+
+    name: str
+    rows: int
+    """How many a batch may write."""
+    system: System
+
+
 @dataclass(slots=True)
 class Committer:
     """Commits the steps of one lane under one epoch."""
 
+    owner: Owner
     store: Store
     state: LaneState
     epoch: int
-    owner: str
-    rows: int
-    system: System
     metrics: LaneMetrics
+    refusals: Refusals
     published_batch_no: Callable[[], int]
-    refusals: Refusals = field(default_factory=Refusals)
     lost_at: dict[AccountId, int] = field(default_factory=dict)
 
     async def carry_out(
@@ -145,7 +153,7 @@ class Committer:
         Raises Fenced, Reload, LaneHalted; MustGather and GatheringLost leave the state as it was.
         """
         facts = Facts(exact_draws=self._recent_losers(), no_draws=no_draws)
-        attempt = Attempt(step, Limits(self.rows), facts)
+        attempt = Attempt(step, Limits(self.owner.rows), facts)
         if lack := foresee(self.state, step, attempt.limits):
             attempt.facts = facts.and_read(await self._read(lack))
         while True:
@@ -183,7 +191,7 @@ class Committer:
         events = journal.encode(batch.draft.entries, self.state.home.kind)
         seal = Seal(
             epoch=self.epoch,
-            owner=self.owner,
+            owner=self.owner.name,
             published_batch_no=published,
             facts=facts_text.encode(attempt.facts, attempt.limits, attempt.step, published),
             events=events,
@@ -205,11 +213,11 @@ class Committer:
         """
         unknowns = 0
         while True:
-            began = self.system.clock()
+            began = self.owner.system.clock()
             try:
                 await self.store.commit(statement)
             except ANSWERS as error:
-                self.metrics.came_back(type(error).__name__, self.system.clock() - began)
+                self.metrics.came_back(type(error).__name__, self.owner.system.clock() - began)
                 if isinstance(error, Refused):
                     return await self._judge(attempt, batch, statement, error)
                 if isinstance(error, Poison):
@@ -225,7 +233,7 @@ class Committer:
                     self._halve(attempt, batch)
                     return False
             else:
-                self.metrics.came_back("committed", self.system.clock() - began)
+                self.metrics.came_back("committed", self.owner.system.clock() - began)
                 return True
 
     async def _judge(
@@ -334,7 +342,7 @@ class Committer:
             self._park(attempt)
         else:
             raise LaneHalted("the database refuses the lane's smallest step")
-        attempt.limits, attempt.refused = Limits(self.rows), None
+        attempt.limits, attempt.refused = Limits(self.owner.rows), None
 
     def _blame(self, attempt: Attempt, bug: RuleBroken) -> None:
         """A bug in the rules: answer the command it met, or park what it met it in."""
@@ -381,7 +389,7 @@ class Committer:
     async def _back_off(self, tries: int) -> None:
         """Wait up to half a second, and up to five once it lasts."""
         cap_s = BACKOFF_CAP_S if tries < PATIENT_TRIES else OUTAGE_BACKOFF_CAP_S
-        await self.system.back_off(tries, cap_s=cap_s)
+        await self.owner.system.back_off(tries, cap_s=cap_s)
 
     def _recent_losers(self) -> frozenset[AccountId]:
         oldest = self.state.batch_no - EXACT_DRAW_BATCHES

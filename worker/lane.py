@@ -15,7 +15,7 @@ from enum import StrEnum
 from itertools import islice
 from typing import Final, Protocol, TypeVar
 
-from worker.commit import Committer, GatheringLost, MustGather, Refusals
+from worker.commit import Committer, GatheringLost, MustGather, Owner, Refusals
 from worker.domain.commands import Command, Received, Withdraw
 from worker.domain.plan import Answer, Batch, Gather, PayPage, Step
 from worker.domain.purse import Purse, Tally
@@ -66,15 +66,14 @@ class Lane:
         stream: StreamRow,
         partition: int,
         *,
+        owner: Owner,
         store: Store,
         publisher: Publisher,
-        committer: Callable[[LaneState, int], Committer],
         metrics: LaneMetrics,
     ) -> None:
         self._stream, self._partition = stream, partition
-        self._store, self._publisher = store, publisher
-        self._make_committer = committer
-        self._metrics = metrics
+        self._owner, self._store = owner, store
+        self._publisher, self._metrics = publisher, metrics
         self._decode = decode_order if stream.kind is StreamKind.ORDERS else decode_transfer
         self._queue: deque[Record] = deque()
         self._taken: list[Received] = []
@@ -92,17 +91,18 @@ class Lane:
 
     # The path of a batch.
 
-    async def run(self, owner: str, source: Source) -> None:
-        """Own the lane until stopped.
+    async def run(self, source: Source, refusals: Refusals) -> None:
+        """Own the lane until stopped; ``refusals`` are those of the partition until now.
 
         Raises LaneHalted; Fenced, Reload, EventsLost, StoreError, BrokerError, after which whoever
         calls takes over again.
         """
+        self.refusals = refusals
         publishing = asyncio.create_task(self._publisher.run(), name=f"publish-{self._partition}")
         publishing.add_done_callback(lambda _: self._wake.set())
         self._publishing = publishing
         try:
-            committer = await self._take_over(owner, source)
+            committer = await self._take_over(source)
             while (step := await self._next_step()) is not None:
                 await self._commit(committer, step)
         except LaneHalted as halt:
@@ -119,21 +119,28 @@ class Lane:
             self._show(None)
             await self._let_go(publishing)
 
-    async def _take_over(self, owner: str, source: Source) -> Committer:
+    async def _take_over(self, source: Source) -> Committer:
         """Raise the epoch, load what it now guards, publish what the last owner did not, seek."""
         # Looked at first: what was published before was committed before, in a database that
         # has lost nothing.
         published_seq = await self._publisher.published_seq()
         seen_seq = self._publisher.seen_seq
-        row = await self._store.take_over(self._stream.stream, self._partition, owner)
+        row = await self._store.take_over(self._stream.stream, self._partition, self._owner.name)
         if seen_seq > row.last_seq:
             raise LaneHalted(
                 f"event {seen_seq} is published and the database ends at {row.last_seq}:"
                 " it was restored from an older time"
             )
         self.state = await load(self._store, self._stream, self._partition, row)
-        committer = self._make_committer(self.state, row.epoch)
-        committer.refusals = self.refusals
+        committer = Committer(
+            self._owner,
+            self._store,
+            self.state,
+            row.epoch,
+            self._metrics,
+            self.refusals,
+            published_batch_no=lambda: self._publisher.published_batch_no,
+        )
         self._publisher.published_batch_no = row.published_batch_no
         first = await self._first_unpublished(row, published_seq)
         while first <= row.batch_no:

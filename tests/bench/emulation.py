@@ -18,7 +18,6 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass
-from functools import partial
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -34,9 +33,9 @@ from tests.support.eventually import eventually
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.system import system
 from worker.app import GARBAGE_THRESHOLDS
-from worker.commit import Committer
+from worker.commit import Owner, Refusals
 from worker.domain.commands import PlaceOrder
-from worker.domain.state import LaneState, StreamKind
+from worker.domain.state import StreamKind
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedPostgres
 from worker.lane import Lane, LaneStatus
@@ -135,7 +134,7 @@ class Ours:
     @asynccontextmanager
     async def at_work(self, orders: Sequence[Sequence[PlaceOrder]]) -> AsyncIterator[None]:
         records = [_records(own, len(MARKETS)) for own in orders]
-        running = [asyncio.create_task(lane.run("emulation", Backlog())) for lane in self._lanes]
+        running = [asyncio.create_task(lane.run(Backlog(), Refusals())) for lane in self._lanes]
         try:
             await eventually(self._are_ready, WARM_S)
             for lane, own in zip(self._lanes, records, strict=True):
@@ -182,29 +181,10 @@ class Ours:
         return Lane(
             self._row,
             partition,
+            owner=Owner("emulation", ROWS_A_BATCH, self._system),
             store=store,
             publisher=publisher,
-            committer=partial(self._committer, store, publisher, metrics),
             metrics=metrics,
-        )
-
-    def _committer(
-        self,
-        store: PostgresStore,
-        publisher: Publisher,
-        metrics: LaneMetrics,
-        state: LaneState,
-        epoch: int,
-    ) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner="emulation",
-            rows=ROWS_A_BATCH,
-            system=self._system,
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
         )
 
 

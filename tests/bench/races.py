@@ -26,7 +26,7 @@ from tests.bench.lanes import ADVERSARIES, COIN, COINS, Lanes, adversary
 from tests.simulation.loop import SimulatedLoop
 from tests.support.books import Desk, deposit, open_market, received
 from tests.support.fake_store import CalmLine, FakeDatabase, FakeStore, StoreCall
-from worker.commit import Committer
+from worker.commit import Committer, Owner, Refusals
 from worker.domain.commands import PlaceOrder
 from worker.domain.events import CancelReason, Event, OrderCancelled
 from worker.domain.plan import Answer, Batch
@@ -162,13 +162,12 @@ async def _at_work(flow: str, window_s: float, seed: int) -> AsyncIterator[list[
         random = Random(f"{seed}/{partition}")
         store = FarStore(database, line, random)
         committer = Committer(
-            store=store,
-            state=desk.state,
-            epoch=desk.epoch,
-            owner="races",
-            rows=ROWS_A_BATCH,
-            system=System(clock=loop.time, sleep=asyncio.sleep, random=random),
-            metrics=LaneMetrics(Metrics(), "far.orders", partition),
+            Owner("races", ROWS_A_BATCH, System(loop.time, asyncio.sleep, random)),
+            store,
+            desk.state,
+            desk.epoch,
+            LaneMetrics(Metrics(), "far.orders", partition),
+            Refusals(),
             published_batch_no=lambda: 0,
         )
         runners.append(Runner(committer, store, own))

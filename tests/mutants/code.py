@@ -33,8 +33,8 @@ CAME_BACK: Final = (
     mutant(
         "a lane's refusals are forgotten with it",
         ASSIGNMENT,
-        "            lane.refusals = refusals\n",
-        "",
+        "_Partition(consumer, partition), refusals)",
+        "_Partition(consumer, partition), Refusals())",
         tests(f"{UNFIT}::test_a_table_that_is_missing_at_the_take_over_is_waited_for_and_told"),
     ),
     Mutant(

@@ -19,11 +19,11 @@ from tests.simulation.faults import SLOW_S, Fault
 from tests.support.fake_broker import FakeBroker, FakeConsumer, FakeProducer
 from tests.support.fake_store import FakeStore, Fate
 from worker.assignment import Assignments
-from worker.commit import Committer
+from worker.commit import Owner
 from worker.domain import ids
 from worker.domain.book import OpenOrder
 from worker.domain.plan import Batch
-from worker.domain.state import Facts, Home, Lack, LaneState, Market
+from worker.domain.state import Facts, Home, Lack, Market
 from worker.domain.units import Lane as LaneNumber
 from worker.domain.units import MarketId
 from worker.errors import BrokerError, OutcomeUnknown, Poison, StoreError
@@ -130,7 +130,6 @@ class Process:
             MortalBroker(self),
             (world.orders.topic, world.transfers.topic),
             self._make_lane,
-            owner=self.name,
             metrics=world.metrics,
             system=self.system(),
         )
@@ -295,29 +294,10 @@ class Process:
         return Lane(
             stream,
             partition.partition,
+            owner=Owner(self.name, world.rows, self.system()),
             store=store,
             publisher=publisher,
-            committer=lambda state, epoch: self._committer(store, publisher, metrics, state, epoch),
             metrics=metrics,
-        )
-
-    def _committer(
-        self,
-        store: "MortalStore",
-        publisher: Publisher,
-        metrics: LaneMetrics,
-        state: LaneState,
-        epoch: int,
-    ) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner=self.name,
-            rows=self.world.rows,
-            system=self.system(),
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
         )
 
     def is_ready(self, partition: TopicPartition) -> bool:

@@ -37,6 +37,8 @@ from worker.commit import (
     UNKNOWN_MAX,
     Committer,
     MustGather,
+    Owner,
+    Refusals,
     Reload,
 )
 from worker.domain import ids
@@ -181,13 +183,12 @@ async def _bench(books: FakeBooks, home: Home, dice: Random | None = None) -> Be
         pauses_s.append(seconds)
 
     committer = Committer(
-        store=line,
-        state=desk.state,
-        epoch=desk.epoch,
-        owner="me",
-        rows=2_500,
-        system=System(clock=lambda: 0.0, sleep=pause, random=dice or Random(0)),
-        metrics=LaneMetrics(Metrics(), home.stream, home.partition),
+        Owner("me", 2_500, System(lambda: 0.0, pause, dice or Random(0))),
+        line,
+        desk.state,
+        desk.epoch,
+        LaneMetrics(Metrics(), home.stream, home.partition),
+        Refusals(),
         published_batch_no=lambda: 0,
     )
     return Bench(books, line, committer, pauses_s)

@@ -9,9 +9,9 @@ import pytest
 from tests.support.books import cancel, market_at, orders_home
 from tests.support.fake_broker import FakeKafka
 from tests.support.fake_store import FakeBooks
-from worker.commit import Committer
+from worker.commit import Owner
 from worker.domain.plan import Answer, PayPage
-from worker.domain.state import LaneState, Settlement, StreamKind
+from worker.domain.state import Settlement, StreamKind
 from worker.domain.units import MarketId, Money, Offset
 from worker.errors import LaneHalted
 from worker.lane import Lane, LaneStatus
@@ -73,24 +73,12 @@ def lane_over(books: FakeBooks, published_seq: int = 0) -> Lane:
     metrics, store = LaneMetrics(Metrics(), HOME.stream, 0), books.store()
     publisher = publisher_of(metrics, published_seq)
 
-    def committer(state: LaneState, epoch: int) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner="me",
-            rows=2_500,
-            system=SYSTEM,
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
-        )
-
     return Lane(
         STREAM,
         0,
+        owner=Owner("me", 2_500, SYSTEM),
         store=store,
         publisher=publisher,
-        committer=committer,
         metrics=metrics,
     )
 
@@ -98,7 +86,7 @@ def lane_over(books: FakeBooks, published_seq: int = 0) -> Lane:
 async def _answered(books: FakeBooks, *records: Record) -> Lane:
     """Answer records that are the first of the partition; return the lane, which stands there."""
     lane = lane_over(books)
-    committer = await lane._take_over("me", Partition(0, len(records)))
+    committer = await lane._take_over(Partition(0, len(records)))
     lane.offer(records)
     while lane.backlog:
         step = await lane._next_step()
@@ -156,7 +144,7 @@ async def test_a_lane_that_is_stopped_takes_no_further_step() -> None:
 async def test_nothing_counts_before_the_lane_is_ready() -> None:
     lane = lane_over(FakeBooks.opened())
     lane.offer([record(0)])
-    await lane._take_over("me", Partition(0, 1))
+    await lane._take_over(Partition(0, 1))
     assert lane.backlog == 0
 
 
@@ -172,7 +160,7 @@ async def test_gaps_are_the_logs_and_what_is_older_than_the_newest_was_answered(
     books = FakeBooks.opened()
     lane = await _answered(books, *map(record, (0, 1, 5, 3, 5, 2, 9, 9, 6)))
     heir = lane_over(books)
-    committer = await heir._take_over("heir", partition := Partition(0, 12))
+    committer = await heir._take_over(partition := Partition(0, 12))
     heir.offer([*map(record, (9, 5, 11))])
     step = await heir._next_step()
     assert isinstance(step, Answer)
@@ -194,7 +182,7 @@ async def test_the_record_before_the_cursor_must_be_the_one_that_was_answered(
     books = FakeBooks.opened()
     await _answered(books, record(0), record(1))
     heir, partition = lane_over(books), Partition(0, 3)
-    await heir._take_over("heir", partition)
+    await heir._take_over(partition)
     assert partition.sought == [1]
     heir.offer([record(1, order_id), record(2)])
     assert (heir.status, heir.backlog) == (status, 1)
@@ -206,13 +194,13 @@ async def test_a_cursor_outside_of_the_topic_halts_the_lane(first: int, end: int
     books = FakeBooks.opened()
     await _answered(books, record(0), record(1))
     with pytest.raises(LaneHalted):
-        await lane_over(books)._take_over("heir", Partition(first, end))
+        await lane_over(books)._take_over(Partition(first, end))
 
 
 @pytest.mark.shows("W22", "F31")
 async def test_a_database_older_than_its_topic_halts_the_lane() -> None:
     books = FakeBooks.opened()
     await _answered(books, record(0), record(1))
-    await lane_over(books, published_seq=2)._take_over("heir", Partition(0, 2))
+    await lane_over(books, published_seq=2)._take_over(Partition(0, 2))
     with pytest.raises(LaneHalted):
-        await lane_over(books, published_seq=3)._take_over("heir", Partition(0, 2))
+        await lane_over(books, published_seq=3)._take_over(Partition(0, 2))

@@ -12,8 +12,8 @@ from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.fake_broker import FakeKafka
 from tests.support.fake_store import FakeBooks, FakeStore
 from worker.adapters.system import system
-from worker.commit import Committer
-from worker.domain.state import LaneState, StreamKind
+from worker.commit import Owner, Refusals
+from worker.domain.state import StreamKind
 from worker.domain.units import Lane as LaneNumber
 from worker.errors import EventsLost
 from worker.lane import Lane, LaneStatus
@@ -74,31 +74,19 @@ def heir(store: FakeStore, kafka: FakeKafka, metrics: LaneMetrics) -> Lane:
     """Return the lane of the next owner."""
     publisher = Publisher(kafka.broker("g"), ROUTE, system=system(), metrics=metrics)
 
-    def committer(state: LaneState, epoch: int) -> Committer:
-        return Committer(
-            store=store,
-            state=state,
-            epoch=epoch,
-            owner="heir",
-            rows=2_500,
-            system=system(),
-            metrics=metrics,
-            published_batch_no=lambda: publisher.published_batch_no,
-        )
-
     return Lane(
         STREAM,
         0,
+        owner=Owner("heir", 2_500, system()),
         store=store,
         publisher=publisher,
-        committer=committer,
         metrics=metrics,
     )
 
 
 async def until_ready(lane: Lane, books: FakeBooks) -> None:
     """Let it take over, publish what it found to be missing, and stop."""
-    running = asyncio.create_task(lane.run("heir", Input(books)))
+    running = asyncio.create_task(lane.run(Input(books), Refusals()))
     await eventually(lambda: lane.status is LaneStatus.READY)
     lane.stop()
     await asyncio.wait_for(running, PATIENCE_S)
@@ -167,7 +155,7 @@ async def take_over_with_a_publisher_that_ends(books: FakeBooks, kafka: FakeKafk
     publisher = lane._publisher
     publisher._publish = lose  # type: ignore[method-assign]
     with pytest.raises(EventsLost):
-        await lane.run("heir", Input(books))
+        await lane.run(Input(books), Refusals())
 
 
 async def test_what_ended_the_publisher_is_told_once_and_not_complained_about_by_asyncio() -> None:
