@@ -47,8 +47,9 @@ async def system(
 @pytest.mark.shows("W4", "W9", "F10")
 async def test_a_worker_stopped_past_its_session_is_fenced_when_it_goes_on(system: System) -> None:
     markets, zombie = await _open(system), await _at_work(system)
+    batches = await _batches(system)
     loading = asyncio.create_task(system.publish(*_crossing(markets, 4_000)))
-    await _busy(system)
+    await eventually(lambda: _busy(system, batches))
 
     zombie.send(signal.SIGSTOP)
     epochs = await _epochs(system)
@@ -68,8 +69,9 @@ async def test_a_worker_whose_event_loop_was_blocked_past_its_session_is_fenced(
     system: System,
 ) -> None:
     markets, blocked = await _open(system), await _at_work(system)
+    batches = await _batches(system)
     loading = asyncio.create_task(system.publish(*_crossing(markets, 4_000)))
-    await _busy(system)
+    await eventually(lambda: _busy(system, batches))
     epochs = await _epochs(system)
 
     blocked.send(signal.SIGUSR1)
@@ -135,8 +137,9 @@ async def test_an_idle_worker_takes_the_lanes_of_a_busy_one_that_is_killed(
     async with System.start(database_url, bootstrap, topic_prefix, partitions=1) as system:
         markets = await _open(system)
         workers = [await system.process(BLOCKABLE) for _ in range(4)]
+        batches = await _batches(system)
         loading = asyncio.create_task(system.publish(*_crossing(markets, 8_000)))
-        await _busy(system)
+        await eventually(lambda: _busy(system, batches))
         busy = await eventually(lambda: _owner_of_the_orders(system, workers))
         assert busy is not None
         epochs = await _epochs(system)
@@ -277,15 +280,15 @@ async def _at_work(system: System, **settings: object) -> Process:
     return worker
 
 
-async def _busy(system: System) -> None:
-    """Wait until batches are committed."""
-    batches: int = await system.database.fetchval("SELECT sum(batch_no) FROM lanes")
+async def _batches(system: System) -> int:
+    """Return how many batches are committed."""
+    found: int = await system.database.fetchval("SELECT sum(batch_no) FROM lanes")
+    return found
 
-    async def more() -> bool:
-        now: int = await system.database.fetchval("SELECT sum(batch_no) FROM lanes")
-        return now > batches + 2
 
-    await eventually(more)
+async def _busy(system: System, before: int) -> bool:
+    """Whether some more are committed than before the load, which may be over by the first look."""
+    return await _batches(system) > before + 2
 
 
 async def _epochs(system: System) -> dict[int, int]:
