@@ -166,6 +166,14 @@ class Watched:
         failing = await self.complaints()
         return failing if failing.keys() == {name} else {}
 
+    async def says(self, name: str, text: str) -> bool:
+        """Return whether it complains of this and of nothing else, and with that in its reason."""
+        return text in (await self.complains_of(name)).get(name, "")
+
+    async def holds_more_than(self, records: int) -> bool:
+        """Return whether more records than so many wait in the fullest lane."""
+        return await self.queued_records() > records
+
     async def queued_records(self) -> int:
         """Return how many records wait in the fullest lane."""
         _, body = await self.get("/readyz?verbose")
@@ -264,6 +272,7 @@ async def test_a_database_that_is_away_is_waited_for(site: Site, outage: Outage)
         await site.publish_orders(market, QUEUED_RECORDS_MAX + 4_000)
         complaints = await eventually(lambda: worker.complains_of("database"), TOLD_WITHIN_S)
         await asyncio.sleep(before.at_s + OUTAGE_S - asyncio.get_running_loop().time())
+        await eventually(lambda: worker.holds_more_than(QUEUED_RECORDS_MAX), TOLD_WITHIN_S)
         used, queued = worker.usage(), await worker.queued_records()
         alive, _ = await worker.get("/livez")
 
@@ -288,14 +297,14 @@ async def test_a_broker_that_is_away_is_waited_for(site: Site, outage: Outage) -
         before = worker.usage()
         complaints = await eventually(lambda: worker.complains_of("broker"), TOLD_WITHIN_S)
         await asyncio.sleep(before.at_s + OUTAGE_S - asyncio.get_running_loop().time())
-        used, still = worker.usage(), await worker.complaints()
+        used = worker.usage()
+        still = await eventually(lambda: worker.complains_of("broker"), TOLD_WITHIN_S)
         alive, _ = await worker.get("/livez")
 
     await eventually(worker.is_ready, BACK_WITHIN_S)
     await site.system.check_invariants()
 
     used.assert_modest_since(before)
-    assert still.keys() == {"broker"}
     assert all(complaints.values())
     assert all(still.values())
     assert alive == 200
@@ -352,12 +361,12 @@ async def test_a_database_that_says_no_is_waited_for(
         before = worker.usage()
         await site.publish_orders(market, QUEUED_RECORDS_MAX + 4_000)
         if told:
-            complaints = await eventually(lambda: worker.complains_of("lanes"), TOLD_WITHIN_S)
-            assert told in complaints["lanes"]
+            await eventually(lambda: worker.says("lanes", told), TOLD_WITHIN_S)
         await asyncio.sleep(before.at_s + 2 * OUTAGE_S - asyncio.get_running_loop().time())
         used = worker.usage()
         alive, _ = await worker.get("/livez")
-        assert not told or told in (await worker.complaints())["lanes"]
+        if told:
+            await eventually(lambda: worker.says("lanes", told), TOLD_WITHIN_S)
 
     await eventually(worker.is_ready, BACK_WITHIN_S)
     await site.system.check_invariants()
@@ -438,8 +447,11 @@ async def test_sigterm_ends_it_by_its_deadline_whatever_hangs(site: Site) -> Non
 @pytest.mark.shows("F9")
 async def test_a_second_sigterm_ends_it_at_once(site: Site) -> None:
     worker = await site.worker(drain_s=600)
-    await site.publish_orders(await site.market(), 3_000)
+    market = await site.market()
     async with database_is_silent(site.proxy, site.kafka):
+        # Under way only now: what is answered already would not keep it from ending.
+        await site.publish_orders(market, 3_000)
+        await eventually(lambda: worker.holds_more_than(0), TOLD_WITHIN_S)
         worker.send(signal.SIGTERM)
         await eventually(lambda: is_draining(worker))
         worker.send(signal.SIGTERM)
