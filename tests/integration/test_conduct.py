@@ -250,7 +250,7 @@ class Site:
 async def site(
     database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> AsyncIterator[Site]:
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=BACK_WITHIN_S)
     async with (
         PgProxy.before(database_url) as proxy,
         System.start(database_url, kafka_server.bootstrap, topic_prefix, **SETTINGS) as system,
