@@ -62,7 +62,7 @@ async def opened(
     front = Front(system.settings, broker, metrics, end=end)
     if member is not None:
         front.begin(member.worker.assignments, member.worker.streams)
-    timeout = aiohttp.ClientTimeout(total=20)
+    timeout = aiohttp.ClientTimeout(total=60)
     async with front.open(), aiohttp.ClientSession(timeout=timeout) as client:
         yield Site(front, client)
 
