@@ -16,10 +16,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 
 from tests.conftest import execute
+from tests.support.ports import listening_port
 from worker.cli import show
 from worker.embedded import EmbeddedKafka
 
@@ -505,10 +505,7 @@ def _get(worker: "subprocess.Popen[bytes]", path: str) -> Any:  # noqa: ANN401
 def _ask(worker: "subprocess.Popen[bytes]", path: str) -> tuple[int, bytes]:
     """Ask the port that the worker was given: one chosen for it may be taken by then."""
     assert worker.poll() is None, "it has ended"
-    sockets = psutil.Process(worker.pid).net_connections("tcp4")
-    ports = [s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN]
-    # Nobody answers at port 0, as long as it listens nowhere.
-    port = next(iter(ports), 0)
+    port = listening_port(worker.pid)
     with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection:
         connection.request("GET", path)
         answer = connection.getresponse()

@@ -22,6 +22,7 @@ import pytest
 from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
 from tests.support.pgproxy import PgProxy
+from tests.support.ports import listening_port
 from tests.support.system import REPOSITORY, Process, System
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
@@ -194,9 +195,7 @@ class Watched:
             return await self.worker.process.wait()
 
     def _port(self) -> int:
-        """Return where it listens; 0: nowhere yet."""
-        sockets = psutil.Process(self.worker.process.pid).net_connections("tcp4")
-        return next((s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN), 0)
+        return listening_port(self.worker.process.pid)
 
 
 @dataclass

@@ -16,11 +16,11 @@ from pathlib import Path
 from urllib.parse import urlsplit, urlunsplit
 
 import aiohttp
-import psutil
 import pytest
 
 from tests.support.books import buy, deposit, open_market
 from tests.support.eventually import eventually
+from tests.support.ports import listening_port
 from tests.support.system import REPOSITORY, System
 from worker import config
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
@@ -71,20 +71,14 @@ class Heard:
     async def ended(self) -> int:
         return await asyncio.wait_for(self.process.wait(), WITHIN_S)
 
-    @property
-    def port(self) -> int:
-        """Where it listens; 0: nowhere yet."""
-        sockets = psutil.Process(self.process.pid).net_connections("tcp4")
-        return next((s.laddr.port for s in sockets if s.status == psutil.CONN_LISTEN), 0)
-
     async def served(self) -> str:
         """Return everything that it serves."""
-        await eventually(lambda: self.port, WITHIN_S)
+        port = await eventually(lambda: listening_port(self.process.pid), WITHIN_S)
         timeout = aiohttp.ClientTimeout(total=WITHIN_S)
         found = []
         async with aiohttp.ClientSession(timeout=timeout) as client:
             for path in PATHS:
-                async with client.get(f"http://127.0.0.1:{self.port}{path}") as answer:
+                async with client.get(f"http://127.0.0.1:{port}{path}") as answer:
                     found.append(f"{path} {answer.status} {await answer.text()}")
         return "\n".join(found)
 
