@@ -1,9 +1,14 @@
-"""What upstream services use to send commands, and the flows that exercise the exchange.
+"""A client that sends commands, and flows of commands that exercise the exchange.
 
-client: OrderPublisher, typed, in order per key, at least once. link: its connection, the only
-module here that meets aiokafka. commands: what may be sent. flow: seed -> commands, pure. load: a
-process of its own that publishes a flow.
-Nothing here knows how the worker decides: only `worker.wire` and `worker.domain` are shared.
+- `client` has OrderPublisher. It is typed, keeps the order per key and delivers at least once.
+- `link` is its connection, and the only module here that imports aiokafka.
+- `language` has the commands and the partitioner. The worker uses them, too.
+- `encode` checks commands, and makes their bytes.
+- `flow` makes commands from a seed. It is pure.
+- `load` is a program that publishes a flow.
+
+None of them imports the worker, so the project that uses them may have a module of its own that is
+named `worker`.
 """
 
 from producers.client import (
@@ -14,10 +19,9 @@ from producers.client import (
     PublisherError,
     TopicUnfit,
 )
-from producers.commands import InvalidCommand, Publishable
+from producers.encode import InvalidCommand, Publishable
 from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
-from producers.link import Ack
-from worker.domain.commands import (
+from producers.language import (
     CancelOrder,
     Deposit,
     OpenMarket,
@@ -28,6 +32,7 @@ from worker.domain.commands import (
     TimeInForce,
     Withdraw,
 )
+from producers.link import Ack
 
 __all__ = [
     "Ack",

@@ -1,10 +1,12 @@
-"""Publish commands: typed, in order per key, at least once, every call with a deadline.
+"""Publishing of typed commands, in order per key and at least once. Every call has a deadline.
 
-Contract. Records of one partition leave in the order of the ``publish`` calls, one batch at a
-time. When a batch fails, its producer is dead: a new one sends the same bytes again, from the first
-record that is not acknowledged. Whatever the dead one still writes is therefore a repeat, so first
-occurrences stay in order, and the order's id makes repeats harmless. Not promised: that a record
-is written once, or that one that raised NotDelivered was not written.
+Records of one partition leave in the order of the ``publish`` calls, one batch at a time. After a
+batch has failed, its producer is not used again. A new producer sends the same bytes again, from
+the first record that is not acknowledged. Anything that the old producer still writes is therefore
+a repeat. First occurrences stay in order, and the order's id makes repeats harmless.
+
+There are two things that nobody can promise. A record may be written twice, and a record that
+raised NotDelivered may have been written.
 """
 
 import asyncio
@@ -18,18 +20,16 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
-from producers.commands import Publishable, check
+from producers.encode import Publishable, check, encode
+from producers.language import Deposit, Withdraw, partition_of
 from producers.link import FAILURES, HOPELESS, Ack, Connection, Link
-from worker.domain.commands import Deposit, Withdraw
-from worker.domain.ids import partition_of
-from worker.wire.commands import encode
 
 TOPIC_GRACE_S: Final = 2.0
-"""A broker that is asked just after a topic was created may not know it yet."""
+"""How long a topic may be unknown to a broker after its creation."""
 
 
 class PublisherError(Exception):
-    """Root of what can go wrong between here and the broker."""
+    """The root of all errors between this client and the broker."""
 
 
 class BrokerUnreachable(PublisherError):
@@ -41,9 +41,9 @@ class TopicUnfit(PublisherError):
 
 
 class NotDelivered(PublisherError):
-    """Not known to be in the topic: publish ``commands`` again with the same ids, in this order.
+    """``commands`` may be missing from the topic. Publish them again in this order.
 
-    Never with new ids: they may have arrived.
+    Keep their ids, since the first ones may have arrived.
     """
 
     def __init__(self, message: str, commands: Sequence[Publishable]) -> None:
@@ -53,9 +53,9 @@ class NotDelivered(PublisherError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
-    """How long and how often a record is tried. ``timeout_s`` bounds ``publish`` as a whole.
+    """Bounds of the attempts to send a record. ``timeout_s`` bounds ``publish`` as a whole.
 
-    ``batch_bytes_max`` must not exceed what the topics take (``max.message.bytes``).
+    ``batch_bytes_max`` must not exceed ``max.message.bytes`` of the topics.
     """
 
     timeout_s: float = 60.0
@@ -68,10 +68,10 @@ class Delivery:
 
     def __post_init__(self) -> None:
         if self.attempts_max < 1:
-            raise ValueError(f"attempts_max is {self.attempts_max}: at least one is needed")
+            raise ValueError(f"attempts_max is {self.attempts_max}: use 1 or more")
 
     def backoff_s(self, attempt: int, rng: random.Random) -> float:
-        """Return the pause after failed attempt 1, 2, …: full jitter, growing to the cap."""
+        """Return the pause after failed ``attempt``, from 1 on, with full jitter up to the cap."""
         return rng.uniform(0, min(self.backoff_cap_s, self.backoff_base_s * 2.0**attempt))
 
 
@@ -86,7 +86,7 @@ class _Record:
 
 @dataclass(slots=True)
 class _Outbox:
-    """What one partition still has to acknowledge, oldest first."""
+    """The records of one partition that are not acknowledged, oldest first."""
 
     topic: str
     partition: int
@@ -94,7 +94,7 @@ class _Outbox:
     task: asyncio.Task[None] | None = None
 
     def __iter__(self) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and values as they stand when asked: more may come while a sender waits."""
+        """Yield the present keys and values. More may come while a sender waits."""
         return ((record.key, record.value) for record in self.waiting)
 
     def acknowledge(self, acks: Iterable[Ack]) -> None:
@@ -104,21 +104,21 @@ class _Outbox:
                 record.ack.set_result(ack)
 
     def give_up(self, reason: str) -> None:
-        """Fail everything that waits: what is behind a lost record must not overtake it."""
+        """Fail every waiting record, since none may overtake a lost one."""
         for record in self.waiting:
             if not record.ack.done():
-                text = f"not known to be in {self.topic}[{self.partition}]: {reason}"
-                error = NotDelivered(f"{text}; send it again, with the same id", [record.command])
+                text = f"may be missing from {self.topic}[{self.partition}]: {reason}"
+                error = NotDelivered(f"{text}; send it again with the same id", [record.command])
                 record.ack.set_exception(error)
         self.waiting.clear()
 
 
 class OrderPublisher:
-    """Publishes commands. Use with ``async with``; one for a whole process is enough.
+    """Publishes commands. Use with ``async with``. One for a whole process is enough.
 
-    ``orders_partitions`` and ``transfers_partitions`` are the streams' counts, fixed for life;
-    None takes the topic's as it is at the start. ``security`` holds aiokafka's own keywords
-    (``security_protocol``, ``ssl_context``, ``sasl_…``).
+    ``orders_partitions`` and ``transfers_partitions`` are the counts of the streams, which never
+    change. None means the count of the topic at the start. ``security`` holds aiokafka's own
+    keywords (``security_protocol``, ``ssl_context``, ``sasl_…``).
     """
 
     def __init__(  # noqa: PLR0913 -- all by keyword, most with a default
@@ -135,6 +135,7 @@ class OrderPublisher:
     ) -> None:
         self._topics = {orders_topic: orders_partitions, transfers_topic: transfers_partitions}
         self._orders_topic, self._transfers_topic = orders_topic, transfers_topic
+        self._servers = bootstrap_servers
         self._delivery = delivery or Delivery()
         self._link = Link(
             bootstrap_servers,
@@ -153,17 +154,18 @@ class OrderPublisher:
         """Records acknowledged so far."""
 
     async def __aenter__(self) -> Self:
-        """Connect and look at the topics.
-
-        Raises BrokerUnreachable by the deadline and TopicUnfit at once.
-        """
+        """Connect and check the topics. Raises BrokerUnreachable by the deadline, or TopicUnfit."""
         try:
             async with asyncio.timeout(self._delivery.timeout_s):
                 counts = await self._first_look()
             self._partitions = _fitting(self._topics, counts)
         except TimeoutError as error:
             await self._link.close()
-            raise BrokerUnreachable(f"no answer in {self._delivery.timeout_s:g} s") from error
+            seconds = f"{self._delivery.timeout_s:g} s"
+            raise BrokerUnreachable(
+                f"no answer from {self._servers} (PARITY_BOOTSTRAP_SERVERS) within {seconds}: start"
+                " the broker or correct the address"
+            ) from error
         except BaseException:
             await self._link.close()
             raise
@@ -173,7 +175,7 @@ class OrderPublisher:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Wait until all that was published has an outcome; after an exception, give up at once."""
+        """Wait for the outcome of every command. After an exception, give up at once."""
         self._open = False
         tasks = [box.task for box in self._outboxes.values() if box.task and not box.task.done()]
         try:
@@ -185,16 +187,17 @@ class OrderPublisher:
                 task.cancel()
             if tasks:
                 await asyncio.wait(tasks)
-            # A task that was cancelled before its first step has told nobody.
+            # A task that was cancelled before its first step has failed no record.
             for box in self._outboxes.values():
                 self._give_up(box, "the publisher was closed")
             await self._link.close()
 
     async def publish(self, command: Publishable) -> Ack:
-        """Send one command; it is durable when this returns.
+        """Send one command and return when it is durable.
 
         Commands with the same key arrive in the order of the calls. Raises InvalidCommand before
-        anything is sent, NotDelivered by the deadline. Cancelling does not unsend.
+        anything is sent, or NotDelivered by the deadline. A cancelled call may still have sent its
+        command.
         """
         return await self._enqueue(command).ack
 
@@ -204,18 +207,20 @@ class OrderPublisher:
         *,
         in_flight_max: int = 4_000,
     ) -> int:
-        """Send commands in order per key; return how many are acknowledged, which is all.
+        """Send commands in order per key and return their number. All are acknowledged then.
 
-        At most ``in_flight_max`` are unacknowledged at a time. When one fails no more are taken
-        from ``commands``, the others in flight are waited for, and NotDelivered names every one
-        to be sent again; an iterator then stands behind the last one taken.
+        At most ``in_flight_max`` are unacknowledged at a time. After the first failure no more are
+        taken from ``commands``, and those in flight are awaited. NotDelivered then has every
+        command that must be sent again. An iterator continues after the last command taken.
         """
+        if in_flight_max < 1:
+            raise ValueError(f"in_flight_max is {in_flight_max}: use 1 or more")
         window, losses = _Window(in_flight_max), self._losses
         try:
             async with contextlib.aclosing(_each(commands)) as each:
                 async for command in each:
                     if self._losses != losses:
-                        # What is lost goes first, when it is sent again.
+                        # The lost commands go first when they are sent again.
                         window.refuse(command)
                         break
                     window.add(self._enqueue(command))
@@ -229,12 +234,14 @@ class OrderPublisher:
         return window.delivered
 
     def _enqueue(self, command: Publishable) -> _Record:
-        """Put a command in its partition's line. Nothing is awaited: the calls' order is kept."""
+        """Queue a command for its partition. Never awaits, to keep the order of the calls."""
         if not self._open:
             raise RuntimeError("the OrderPublisher is not open: use it in `async with`")
         check(command)
         if self._waiting >= self._delivery.unacknowledged_max:
-            text = f"not sent: {self._waiting} are unacknowledged already; await some first"
+            text = (
+                f"not sent: {self._waiting} commands are unacknowledged; await some of them first"
+            )
             raise NotDelivered(text, [command])
         loop = asyncio.get_running_loop()
         topic, key = self._address(command)
@@ -262,7 +269,7 @@ class OrderPublisher:
         return box
 
     async def _empty(self, box: _Outbox) -> None:
-        """Send until nothing waits. However it ends, nobody waits for what is not sent."""
+        """Send until no record waits. In any case, no caller is left waiting at the end."""
         try:
             while box.waiting:
                 await self._advance(box)
@@ -270,11 +277,11 @@ class OrderPublisher:
             self._give_up(box, repr(error))
             raise
         finally:
-            # In one step with the last look at `waiting`: what comes later starts a new task.
+            # No await since the last look at `waiting`, so a later record starts a new task.
             box.task = None
 
     async def _advance(self, box: _Outbox) -> None:
-        """Get the oldest waiting records acknowledged, or give up all that wait."""
+        """Get the oldest waiting records acknowledged, or give up all of them."""
         for attempt in range(1, self._delivery.attempts_max + 1):
             try:
                 acks = await self._send(box)
@@ -297,9 +304,9 @@ class OrderPublisher:
             box.give_up(reason)
 
     async def _send(self, box: _Outbox) -> Sequence[Ack]:
-        """Send one batch, from the oldest on, and return its acknowledgements.
+        """Send one batch, from the oldest record on, and return its acknowledgements.
 
-        Raises a failure by the attempt's deadline; the producer is gone by then.
+        Raises one of FAILURES by the attempt's deadline, after it discarded the producer.
         """
         attempt_deadline = asyncio.get_running_loop().time() + self._delivery.attempt_timeout_s
         connection: Connection | None = None
@@ -319,7 +326,7 @@ class OrderPublisher:
                 await self._aborted.wait()
 
     async def _first_look(self) -> Mapping[str, int]:
-        """Return the topics' partition counts. The caller sets the deadline."""
+        """Return the partition counts of the topics. The caller sets the deadline."""
         loop = asyncio.get_running_loop()
         grace_until = loop.time() + TOPIC_GRACE_S
         for attempt in itertools.count(1):
@@ -333,11 +340,11 @@ class OrderPublisher:
                 if len(found) == len(self._topics) or loop.time() > grace_until:
                     return found
             await self._pause(attempt, math.inf)
-        raise AssertionError("counted to the end")
+        raise AssertionError("attempts are counted without end")
 
 
 class _Window:
-    """The commands of one ``publish_all`` that have no outcome yet, oldest first."""
+    """The commands of one ``publish_all`` without an outcome, oldest first."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -349,11 +356,11 @@ class _Window:
         self._records.append(record)
 
     def refuse(self, command: Publishable) -> None:
-        """Note a command that was taken and is not sent."""
+        """Note a command that was taken but will not be sent."""
         self._refused.append(command)
 
     async def has_room(self) -> bool:
-        """Wait until another may be sent; False when the oldest was not delivered."""
+        """Wait until another may be sent. Return False if the oldest was not delivered."""
         while len(self._records) >= self._size:
             oldest = self._records[0].ack
             if not oldest.done():
@@ -365,7 +372,7 @@ class _Window:
         return True
 
     async def settle(self) -> None:
-        """Wait for every outcome; raises one NotDelivered for all that were not."""
+        """Wait for every outcome. Raises one NotDelivered for all commands that were lost."""
         if self._records:
             await asyncio.wait([record.ack for record in self._records])
         lost = [record for record in self._records if record.ack.exception() is not None]
@@ -373,11 +380,11 @@ class _Window:
         commands = [*(record.command for record in lost), *self._refused]
         if commands:
             first = lost[0].ack.exception() if lost else None
-            why = first or "not sent: another one was lost"
-            raise NotDelivered(f"{len(commands)} commands, the first {why}", commands) from first
+            why = first or "not sent, since another command was lost"
+            raise NotDelivered(f"{len(commands)} commands: the first {why}", commands) from first
 
     def forget(self) -> None:
-        """Stop waiting; what is on its way may arrive."""
+        """Stop waiting. Commands in flight may still arrive."""
         for record in self._records:
             record.ack.cancel()
         self._records.clear()
@@ -395,12 +402,15 @@ async def _each(
 
 
 def _fitting(wanted: Mapping[str, int | None], found: Mapping[str, int]) -> dict[str, int]:
-    """Return the partition count to reckon with per topic. Raises TopicUnfit."""
-    for topic, count in wanted.items():
+    """Return the partition count to use for each topic, orders first. Raises TopicUnfit."""
+    for (topic, count), kind in zip(wanted.items(), ("orders", "transfers"), strict=False):
         if topic not in found:
-            names = ", ".join(sorted(found)) or "neither topic"
-            raise TopicUnfit(f"no topic {topic!r} (found: {names}): create it, or name another")
+            others = f", but {' and '.join(sorted(found))} does" if found else ""
+            raise TopicUnfit(
+                f"topic {topic!r} does not exist{others}: create it (`parity topics`), or name"
+                f" another by PARITY_{kind.upper()}_TOPIC ({kind}_topic of OrderPublisher)"
+            )
         if count is not None and not 1 <= count <= found[topic]:
-            text = f"the stream has {count} partitions, topic {topic!r} has {found[topic]}"
-            raise TopicUnfit(f"{text}: give the stream's own count, or name another topic")
+            text = f"topic {topic!r} has {found[topic]} partitions, its stream {count}"
+            raise TopicUnfit(f"{text}: set the stream's own count, or name another topic")
     return {topic: count or found[topic] for topic, count in wanted.items()}

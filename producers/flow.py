@@ -1,9 +1,10 @@
-"""Commands from a seed, in publishing order. Pure: no clock, no I/O, the same seed the same bytes.
+"""Commands made from a seed, in publishing order. Pure, so the same seed gives the same bytes.
 
-``flow`` is a crowd that tries everything: crossing orders, cancels, resends, poor accounts, one
-sweep. ``uniform`` and ``hot`` are for measuring: every second order fills. All of them open the
-markets, fund the accounts, then trade; ``resolutions`` ends the markets. Ids begin with the seed,
-so flows of different seeds share a database, and a flow that runs twice changes nothing.
+``flow`` is a crowd that uses every command, with crossing orders, cancels, resends, poor accounts
+and one sweep. ``uniform`` and ``hot`` are for measurements, since every second order fills. All of
+them open the markets, fund the accounts and then trade. ``resolutions`` ends the markets. Ids begin
+with the seed, so flows of different seeds can share a database, and a flow that runs twice changes
+nothing.
 """
 
 import random
@@ -14,34 +15,32 @@ from enum import StrEnum
 from itertools import accumulate, chain, count, cycle, islice
 from typing import Final, Self
 
-from producers.commands import Publishable
-from worker.domain.commands import (
-    CancelOrder,
-    Deposit,
-    OpenMarket,
-    Outcome,
-    PlaceOrder,
-    ResolveMarket,
-    Side,
-    TimeInForce,
-    Withdraw,
-)
-from worker.domain.units import (
+from producers.encode import Publishable
+from producers.language import (
     PAYOUT_MAX,
     PAYOUT_MIN,
     TRANSFER_MAX,
     AccountId,
+    CancelOrder,
+    Deposit,
     MarketId,
     Money,
+    OpenMarket,
     OrderId,
+    Outcome,
+    PlaceOrder,
     Price,
     Quantity,
+    ResolveMarket,
+    Side,
+    TimeInForce,
     TransferId,
+    Withdraw,
 )
 
 
 class Kind(StrEnum):
-    """What a command is meant to be. The exchange may know better, except of REFUSED."""
+    """The purpose of a command. The exchange may answer otherwise, except those of REFUSED."""
 
     OPEN = "open"
     DEPOSIT = "deposit"
@@ -74,7 +73,7 @@ REFUSED: Final = frozenset(
         Kind.UNKNOWN_MARKET,
     }
 )
-"""Orders that are rejected whatever else happens, if the deposits were taken before."""
+"""Orders that are always rejected if the deposits were answered before."""
 
 ORDERS: Final = REFUSED | {
     Kind.QUOTE,
@@ -85,12 +84,12 @@ ORDERS: Final = REFUSED | {
     Kind.SWEEP,
     Kind.DUPLICATE,
 }
-"""The kinds that are a PLACE_ORDER."""
+"""The kinds of PLACE_ORDER commands."""
 
 Marked = tuple[Kind, Publishable]
 
-# One round of the crowd: how often each kind of step comes, in an order drawn anew each round.
-# A quote is two orders, a self-trade too.
+# Number of steps of each kind in a round of the crowd. Each round shuffles them. A quote and a
+# self-trade are two orders each.
 _ROUND: Final[Mapping[Kind, int]] = {
     Kind.QUOTE: 20,
     Kind.CROSS: 40,
@@ -110,17 +109,17 @@ _ROUND: Final[Mapping[Kind, int]] = {
 }
 
 RICH: Final = Money(10**9)
-"""Never used up: market makers, the whale, everyone in the flows for measuring."""
+"""Money that is never used up, for market makers, the whale and the flows for measurements."""
 POOR: Final = Money(10)
-"""Less than any order of a poor account costs."""
+"""Money of a poor account, less than any of its orders costs."""
 STAKE_MIN: Final = 2_000
 STAKE_MAX: Final = 40_000
 TICKS: Final = 100
-"""A market's prices move in hundredths of its payout, or in ones where that is less."""
+"""Steps of the price between 0 and the payout, where the payout has so many."""
 QUOTES_KEPT: Final = 10
-"""Pairs of quotes that a market maker leaves in a market, far below OPEN_ORDERS_MAX."""
+"""Pairs of quotes that a market maker keeps in a market, far below the 1,000 of an account."""
 WHALE_QUANTITY: Final = 20_000
-"""More than all that rests above the sweep's makers."""
+"""Contracts of the sweep's taker, more than all orders above the sweep's makers."""
 MEASURED_QUANTITY: Final = Quantity(10)
 
 _TITLES: Final = (
@@ -133,11 +132,11 @@ _TITLES: Final = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FlowSettings:
-    """What a flow is made from.
+    """Settings of a flow.
 
-    ``orders`` counts PLACE_ORDER records, resends and refused ones included; cancels and transfers
-    come on top. ``sweep`` is how many single-contract orders one taker goes through, at most a
-    quarter of ``orders``; 0 is none. ``payouts`` are dealt to the markets in turn.
+    ``orders`` counts PLACE_ORDER records, including resends and refused ones, but no cancels and
+    transfers. ``sweep`` is the number of single-contract orders that one taker sweeps, at most a
+    quarter of ``orders``. ``payouts`` are given to the markets in turn.
     """
 
     seed: int = 1
@@ -158,13 +157,13 @@ class FlowSettings:
             ("sweep", 0),
         ):
             if getattr(self, name) < least:
-                raise ValueError(f"{name} is {getattr(self, name)}: at least {least}")
+                raise ValueError(f"{name} is {getattr(self, name)}: use {least} or more")
         if not self.payouts or not all(PAYOUT_MIN <= one <= PAYOUT_MAX for one in self.payouts):
-            raise ValueError(f"payouts are {self.payouts}: {PAYOUT_MIN} to {PAYOUT_MAX} each")
+            raise ValueError(f"payouts are {self.payouts}: use {PAYOUT_MIN} to {PAYOUT_MAX}")
 
     @property
     def operator(self) -> AccountId:
-        """Opens and resolves every market."""
+        """The account that opens and resolves every market."""
         return AccountId(f"s{self.seed}.operator")
 
     @property
@@ -174,7 +173,7 @@ class FlowSettings:
 
     @property
     def whale(self) -> AccountId:
-        """Sweeps."""
+        """The taker of the sweep."""
         return AccountId(f"s{self.seed}.whale")
 
     def market(self, index: int) -> MarketId:
@@ -191,7 +190,7 @@ class FlowSettings:
 
 
 class Flow:
-    """The commands, and ``summary``: how many of each kind were taken so far."""
+    """The commands of a flow. ``summary`` counts those taken so far by their kind."""
 
     def __init__(self, marked: Iterator[Marked]) -> None:
         self._marked = marked
@@ -207,24 +206,24 @@ class Flow:
 
     @property
     def orders(self) -> int:
-        """PLACE_ORDER records taken so far."""
+        """Number of PLACE_ORDER records taken so far."""
         return sum(self.summary[kind] for kind in ORDERS)
 
     @property
     def refused(self) -> int:
-        """Those of them that are rejected for certain."""
+        """Number of orders taken so far that are always rejected."""
         return sum(self.summary[kind] for kind in REFUSED)
 
 
 def flow(settings: FlowSettings, rng: random.Random | None = None) -> Flow:
-    """Return the crowd's commands: markets, deposits, then trading with withdrawals between."""
+    """Return the commands of the crowd. It trades and withdraws after markets and deposits."""
     rng = rng or _rng("crowd", settings)
     crowd = _Crowd(settings, rng)
     return Flow(chain(_opened(settings), crowd.funded(), crowd.trading(), crowd.leaving()))
 
 
 def uniform(settings: FlowSettings, rng: random.Random | None = None) -> Flow:
-    """Return orders of rich accounts, all equally busy; every second one fills."""
+    """Return orders of rich accounts, all equally busy. Every second order fills."""
     rng = rng or _rng("uniform", settings)
     traders = [settings.trader(index) for index in range(settings.accounts)]
     pairs = _pairs(settings, rng, lambda: (rng.choice(traders), rng.choice(traders)))
@@ -232,7 +231,7 @@ def uniform(settings: FlowSettings, rng: random.Random | None = None) -> Flow:
 
 
 def hot(settings: FlowSettings, rng: random.Random | None = None) -> Flow:
-    """Return the same with few busy accounts, and one market maker on half of the fills."""
+    """Return orders like `uniform`, with few busy accounts and one maker on half of the fills."""
     rng = rng or _rng("hot", settings)
     traders = [settings.trader(index) for index in range(settings.accounts)]
     busy = _Skewed(traders, 1.0, rng)
@@ -248,7 +247,7 @@ def hot(settings: FlowSettings, rng: random.Random | None = None) -> Flow:
 def resolutions(
     settings: FlowSettings, rng: random.Random | None = None
 ) -> Iterator[ResolveMarket]:
-    """Yield the end of every market of the seed's flows, with an outcome drawn from the seed."""
+    """Yield the resolution of every market of the seed's flows. The outcome is random."""
     rng = rng or _rng("outcomes", settings)
     for index in range(settings.markets):
         yield ResolveMarket(
@@ -260,7 +259,7 @@ def resolutions(
 
 @dataclass(slots=True)
 class _Market:
-    """A market as the crowd sees it: ``mid`` is what it takes for the price."""
+    """A market as the crowd sees it. ``mid`` is the price that it assumes."""
 
     market_id: MarketId
     payout: int
@@ -286,7 +285,7 @@ class _Market:
 
 @dataclass(slots=True)
 class _Trader:
-    """``stake`` is about what the account has; ``held`` what it means to turn round next."""
+    """A trader. ``stake`` is roughly its money, ``held`` the position that it reverses next."""
 
     account_id: AccountId
     deposit: int
@@ -298,7 +297,7 @@ class _Trader:
 
 
 class _Skewed:
-    """Draws from a sequence, the n-th with weight 1/n**skew (Zipf)."""
+    """Random draws from a sequence. Item n has the weight 1/n**skew (Zipf)."""
 
     def __init__(self, items: Sequence[AccountId], skew: float, rng: random.Random) -> None:
         self._items = items
@@ -310,10 +309,10 @@ class _Skewed:
 
 
 class _Crowd:
-    """Traders whose money runs out in one market and is wanted in the next.
+    """Traders whose money is in one market and needed in the next.
 
-    Each takes a position with a good part of its stake and turns it round later: then its cash
-    lies in that market's lane, and the next position, elsewhere, has to draw it from there.
+    A trader takes a position with a good part of its stake and reverses it later. Its cash is then
+    in that market's lane, and its next position in another lane has to draw the cash from there.
     """
 
     def __init__(self, settings: FlowSettings, rng: random.Random) -> None:
@@ -362,7 +361,7 @@ class _Crowd:
             yield _deposit(account_id, "d0", POOR)
 
     def trading(self) -> Iterator[Marked]:
-        """Yield exactly ``orders`` PLACE_ORDERs and what belongs to them."""
+        """Yield exactly ``orders`` PLACE_ORDERs, with cancels and transfers among them."""
         wanted = self._settings.orders
         sweep = min(self._settings.sweep, wanted // 4)
         before = (wanted - sweep) * 6 // 10 if sweep else wanted
@@ -373,7 +372,7 @@ class _Crowd:
             yield from _orders_up_to(wanted - before - sweep - 1, steps)
 
     def leaving(self) -> Iterator[Marked]:
-        """Yield the withdrawals at the end, some of more than there is."""
+        """Yield the last withdrawals, some of them too large."""
         for trader in self._traders[:: max(1, len(self._traders) // 20)]:
             amount = trader.stake // 2 if self._rng.random() < 3 / 4 else 100 * trader.deposit
             yield Kind.WITHDRAW, self._withdrawal(trader, amount)
@@ -386,7 +385,7 @@ class _Crowd:
                 yield from self._steps[kind]()
 
     def _quote(self) -> Iterator[Marked]:
-        """Quote both sides around a price that wanders, and take old quotes back."""
+        """Quote both sides around a wandering price, and cancel old quotes."""
         market = self._some_market()
         wandered = market.mid + self._rng.choice((-1, 0, 0, 0, 1)) * market.tick
         market.mid = min(max(wandered, market.payout // 4), market.payout * 3 // 4)
@@ -402,7 +401,7 @@ class _Crowd:
             yield Kind.CANCEL, _cancellation(market.quotes.popleft())
 
     def _cross(self) -> Iterator[Marked]:
-        """Take a position, or turn the last one round; top up the account that has lost much."""
+        """Take a position or reverse the last one. Deposit more after great losses."""
         trader = self._some_trader()
         if trader.held is not None:
             market, side, quantity = trader.held
@@ -415,7 +414,7 @@ class _Crowd:
             market = self._some_market()
             side = Side.BUY if self._rng.random() < 2 / 3 else Side.SELL
             reach = trader.stake * self._rng.randint(30, 80) // 100
-            # At the limit, not at an even price, is what the exchange wants to see funded.
+            # The exchange checks the funds at the order's limit, not at an even price.
             quantity = Quantity(max(1, reach // self._cost(market, side)))
             trader.held = (market, side.opposite, quantity)
         price = self._crossing(market, side)
@@ -443,12 +442,12 @@ class _Crowd:
         yield Kind.SELF_TRADE, self._order(market, trader.account_id, Side.BUY, price, one)
 
     def _sweep(self, makers: int) -> Iterator[Marked]:
-        """Let many rest one contract each, then one buy through them all."""
+        """Rest many orders of one contract, then buy all of them with one order."""
         market = min(reversed(self._markets), key=lambda one: one.payout)
         sellers = list(self._traders)
         self._rng.shuffle(sellers)
         for number, seller in enumerate(islice(cycle(sellers), makers)):
-            # Far above the price, so that none of them fills before.
+            # The price is far above the market, so none of them fills before.
             price = market.payout * (85 + number % 5) // 100
             order = self._order(market, seller.account_id, Side.SELL, price, Quantity(1))
             yield Kind.SWEPT, order
@@ -540,7 +539,7 @@ class _Crowd:
         return order
 
     def _refusable(self, account_id: AccountId, quantity: Quantity) -> PlaceOrder:
-        """Return an order that is not resent: the answer to a resend would not be DUPLICATE."""
+        """Return an order that is never resent, as a resend would not be answered DUPLICATE."""
         market = self._some_market()
         return PlaceOrder(
             market_id=market.market_id,
@@ -623,7 +622,7 @@ def _pairs(
     rng: random.Random,
     two_accounts: Callable[[], tuple[AccountId, AccountId]],
 ) -> Iterator[Marked]:
-    """Yield orders of which, in each market, every second fills the one before it."""
+    """Yield orders of which every second in a market fills the one before it."""
     waiting: dict[int, tuple[Side, AccountId]] = {}
     for number in range(settings.orders):
         index = rng.randrange(settings.markets)

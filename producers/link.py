@@ -1,6 +1,7 @@
-"""The connection of an ``OrderPublisher``: replaced when it fails, ended in bounded time.
+"""The connection of an ``OrderPublisher``, replaced when it fails and closed in bounded time.
 
-All that is known of aiokafka's producer stands here. Deadlines are the caller's, except of ending.
+No other module here depends on aiokafka's producer. The caller sets every deadline except those
+for closing.
 """
 
 import asyncio
@@ -20,23 +21,25 @@ from aiokafka.errors import (
 )
 
 CLOSE_DEADLINE_S: Final = 0.5
-"""How long each step of ending a producer may take."""
+"""How long each step of closing a producer may take."""
+REQUESTS_PER_ATTEMPT: Final = 3
+"""Requests in a row that may time out before the attempt does."""
 FAILURES: Final = (KafkaError, TimeoutError, OSError)
-"""What connecting, looking and sending may raise."""
+"""Errors of connecting, of reading the metadata and of sending."""
 HOPELESS: Final = (
     ClusterAuthorizationFailedError,
     MessageSizeTooLargeError,
     TopicAuthorizationFailedError,
 )
-"""Those of them that another attempt does not mend."""
+"""Failures that another attempt does not fix."""
 
 
 @dataclass(frozen=True, slots=True)
 class Ack:
-    """Where a command lies, on as many brokers as the topic asks for.
+    """The place of a command, which has as many replicas as the topic requires.
 
-    ``timestamp_ms`` is the broker's, if it stamps (LogAppendTime), else the producer's. ``offset``
-    is -1 when the broker knew the record for a repeat but no longer its place.
+    ``timestamp_ms`` is the broker's in a topic with LogAppendTime, else the producer's. ``offset``
+    is -1 if the broker recognised a repeat but no longer knew its offset.
     """
 
     topic: str
@@ -47,7 +50,7 @@ class Ack:
 
 @dataclass(slots=True, eq=False)
 class Connection:
-    """A started producer; ``lost`` is done as soon as nobody should wait for it any more."""
+    """A started producer. ``lost`` is done as soon as nobody should wait for the producer."""
 
     producer: AIOKafkaProducer
     lost: asyncio.Future[None]
@@ -55,13 +58,13 @@ class Connection:
     async def send(
         self, topic: str, partition: int, records: Iterable[tuple[bytes, bytes]]
     ) -> Sequence[Ack]:
-        """Send the first of the keys and values, as many as a batch takes; return where they lie.
+        """Send the first of the keys and values, as many as a batch takes, and return their places.
 
-        ``records`` is begun only when nothing is awaited any more before they are copied. The
-        caller sets the deadline, and discards the connection after any of FAILURES.
+        ``records`` is read after the last await before they are copied, so none can be added in
+        between. The caller sets the deadline, and discards the connection after any of FAILURES.
         """
         if partition not in await self.producer.partitions_for(topic):
-            raise UnknownTopicOrPartitionError(f"{topic}[{partition}] is gone")
+            raise UnknownTopicOrPartitionError(f"topic {topic} has no partition {partition}")
         batch = self.producer.create_batch()
         stamps: list[int] = []
         for key, value in records:
@@ -87,9 +90,9 @@ class Connection:
 
 
 class Link:
-    """The connection in use. One that failed is replaced, never used again.
+    """The connection in use. A failed connection is replaced and never used again.
 
-    After a failed batch an idempotent producer's sequence has a hole (aiokafka #1017).
+    After a failed batch an idempotent producer's sequence has a gap (aiokafka #1017).
     """
 
     def __init__(
@@ -107,7 +110,8 @@ class Link:
             "enable_idempotence": True,
             "max_batch_size": batch_bytes_max,
             "metadata_max_age_ms": 30_000,
-            "request_timeout_ms": int(attempt_timeout_s * 1_000),
+            # A frozen broker accepts connections. An attempt must reach the next broker in time.
+            "request_timeout_ms": int(attempt_timeout_s * 1_000 / REQUESTS_PER_ATTEMPT),
             **security,
         }
         self._connection: Connection | None = None
@@ -115,9 +119,9 @@ class Link:
         self._ending: set[asyncio.Task[None]] = set()
 
     async def connection(self) -> Connection:
-        """Return the connection, making one if there is none. The caller sets the deadline.
+        """Return the connection, made now if there is none. The caller sets the deadline.
 
-        All who wait share one attempt and its failure.
+        All callers that wait share one attempt and its failure.
         """
         if self._connection is not None:
             return self._connection
@@ -127,10 +131,10 @@ class Link:
         return await asyncio.shield(self._connecting)
 
     async def partitions(self, topics: Sequence[str]) -> Mapping[str, int]:
-        """Return the partition counts of those topics that exist. Creates none."""
+        """Return the partition counts of those ``topics`` that exist. Creates none."""
         connection = await self.connection()
         try:
-            # All topics, because asking for one by name may create it.
+            # All topics, because a request for one by name may create it.
             cluster = await connection.producer.client.fetch_all_metadata()
         except FAILURES:
             self.discard(connection)
@@ -139,7 +143,7 @@ class Link:
         return {topic: len(numbers) for topic, numbers in found.items() if numbers}
 
     def discard(self, dead: Connection) -> None:
-        """Use a connection no more. It ends in the background: nobody's deadline waits for that."""
+        """Stop using a connection. It closes in the background, so no deadline waits for it."""
         if self._connection is dead:
             self._connection = None
         if not dead.lost.done():
@@ -149,7 +153,7 @@ class Link:
             ending.add_done_callback(self._ending.discard)
 
     async def close(self) -> None:
-        """Let go of everything, within a few seconds, whatever state the broker is in."""
+        """Close everything within a few seconds, in any state of the broker."""
         ending: set[asyncio.Task[Any]] = set()
         if self._connecting is not None:
             self._connecting.cancel()
@@ -175,25 +179,26 @@ class Link:
 
 
 def _keep_secrets() -> None:
-    """Keep what aiokafka sends out of the log: at DEBUG it prints passwords and tokens."""
+    """Keep passwords and tokens out of the log. aiokafka prints what it sends at DEBUG."""
     logger = logging.getLogger("aiokafka.conn")
     if logger.isEnabledFor(logging.DEBUG):
         logger.setLevel(logging.INFO)
 
 
 async def _let_go(producer: AIOKafkaProducer) -> None:
-    """End a producer within a few seconds. Batches that it still has are forgotten.
+    """Close a producer within a few seconds. Batches that it still has are dropped.
 
-    Its own ``stop`` waits for ever when the broker is dead: idempotent batches never expire.
+    Its own ``stop`` waits without end when the broker is dead, since idempotent batches never
+    expire.
     """
-    # Else the garbage collector complains. For none of this is there a public way.
+    # Otherwise the garbage collector complains. None of this has a public way.
     producer._closed = True  # noqa: SLF001
     sender = producer._sender.sender_task  # noqa: SLF001
     if sender is not None:
-        # Requests on their way fail now; the sender would wait for them.
+        # Requests in flight fail now. The sender would wait for them.
         for connection in list(producer.client._conns.values()):  # noqa: SLF001
             connection.close()
-        # The first cancellation ends the sender's loop, the second a request that still waits.
+        # The first cancellation ends the sender's loop, the second one a waiting request.
         for _ in range(2):
             await _cancelled(sender)
     close = asyncio.create_task(producer.client.close(), name="publisher-close")
@@ -202,13 +207,13 @@ async def _let_go(producer: AIOKafkaProducer) -> None:
 
 
 async def _cancelled(task: asyncio.Task[Any]) -> None:
-    """Cancel a task and give it CLOSE_DEADLINE_S to end. How it ends is of no interest."""
+    """Cancel a task and give it CLOSE_DEADLINE_S to end. Its result does not matter."""
     task.add_done_callback(_seen)
     if task.cancel():
         await asyncio.wait([task], timeout=CLOSE_DEADLINE_S)
 
 
 def _seen(future: asyncio.Future[Any]) -> None:
-    """Look at how it ended, or the loop would log an error that nobody awaits."""
+    """Retrieve the result, or the loop would log an error that nobody awaited."""
     if not future.cancelled():
         future.exception()

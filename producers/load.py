@@ -1,10 +1,10 @@
-"""A process of its own that publishes a flow: ``python -m producers.load --help``.
+"""A program that publishes a flow. See ``python -m producers.load --help``.
 
-``parity load`` is the same with the worker's settings: brokers, security and topics.
+``parity load`` does the same with the worker's settings of brokers, security and topics.
 
-The flow depends on the seed alone, so a run that was killed is simply run again: what arrived twice
-is answered DUPLICATE. Orders and deposits are different topics, read side by side: whoever wants no
-UNKNOWN_ACCOUNT at the start runs ``--phase fund``, waits for the DEPOSITED events, then
+The flow depends on the seed alone, so a killed run is simply started again. Commands that arrive
+twice are answered DUPLICATE. Workers read orders and deposits at the same time. To avoid
+UNKNOWN_ACCOUNT at the start, run ``--phase fund``, wait for the DEPOSITED events, and then run
 ``--phase trade``.
 """
 
@@ -12,6 +12,7 @@ import argparse
 import asyncio
 import contextlib
 import json
+import math
 import signal
 import sys
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
@@ -21,19 +22,19 @@ from pathlib import Path
 from typing import Final
 
 from producers.client import OrderPublisher, PublisherError
-from producers.commands import Publishable
+from producers.encode import Publishable
 from producers.flow import Flow, FlowSettings, flow, hot, resolutions, uniform
-from worker.domain.commands import Deposit, OpenMarket
+from producers.language import Deposit, OpenMarket
 
 FLOWS: Final = {"flow": flow, "uniform": uniform, "hot": hot}
 PHASES: Final = ("fund", "trade", "resolve")
 PACE_MIN_S: Final = 0.001
-"""Shorter pauses are not worth a turn of the loop: at a high rate records leave in small groups."""
+"""The shortest pause. At a high rate records leave in small groups instead."""
 
 
 @dataclass(slots=True)
-class Run:
-    """One run and what it has done so far."""
+class LoadRun:
+    """A run of the load generator and its progress."""
 
     options: argparse.Namespace
     settings: FlowSettings
@@ -57,7 +58,7 @@ class Run:
                 yield command
 
     def report(self, event: str, acknowledged: int) -> Mapping[str, object]:
-        """Return what is to be said, as JSON."""
+        """Return the report, as JSON."""
         return {
             "event": event,
             "flow": self.options.flow,
@@ -73,14 +74,23 @@ class Run:
         }
 
 
-def main(
-    arguments: Sequence[str] | None = None, *, security: Mapping[str, object] | None = None
-) -> int:
-    """Publish; return 0 when done or stopped, 1 when the broker did not take everything.
+def main() -> None:
+    """Run `python -m producers.load`. Exits with 1 if the broker did not take everything."""
+    try:
+        run()
+    except PublisherError as error:
+        sys.exit(f"producers.load: {type(error).__name__}: {error}")
 
-    ``security`` is that of `OrderPublisher`; `parity load` gives it the worker's.
+
+def run(
+    arguments: Sequence[str] | None = None, *, security: Mapping[str, object] | None = None
+) -> None:
+    """Publish until done or stopped. Raises PublisherError if the broker did not take everything.
+
+    ``security`` is that of `OrderPublisher`. Wrong ``arguments`` exit with 2.
     """
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
     try:
         settings = FlowSettings(
             seed=options.seed,
@@ -90,22 +100,16 @@ def main(
             sweep=options.sweep,
         )
     except ValueError as error:
-        sys.stderr.write(f"producers.load: {error}\n")
-        return 2
-    try:
-        asyncio.run(_publish(options, settings, security))
-    except PublisherError as error:
-        sys.stderr.write(f"producers.load: {type(error).__name__}: {error}\n")
-        return 1
-    return 0
+        parser.error(str(error))
+    asyncio.run(_publish(options, settings, security))
 
 
 async def _publish(
     options: argparse.Namespace, settings: FlowSettings, security: Mapping[str, object] | None
 ) -> None:
-    run = Run(options, settings, FLOWS[options.flow](settings))
+    run = LoadRun(options, settings, FLOWS[options.flow](settings))
     for number in (signal.SIGTERM, signal.SIGINT):
-        # What is in flight is still waited for; the rest is not sent.
+        # Commands in flight are still awaited. The others are not sent.
         asyncio.get_running_loop().add_signal_handler(number, run.stop.set)
     event = "failed"
     async with OrderPublisher(
@@ -133,7 +137,7 @@ async def _publish(
 async def _paced(
     commands: Iterable[Publishable], per_second: float, stop: asyncio.Event
 ) -> AsyncIterator[Publishable]:
-    """Yield ``per_second`` commands, on average since the start; 0 is as fast as they are taken."""
+    """Yield ``per_second`` commands on average since the start. 0 means no limit."""
     clock = asyncio.get_running_loop().time
     begun_at = clock()
     for number, command in enumerate(commands):
@@ -147,8 +151,8 @@ async def _paced(
         yield command
 
 
-async def _progress(run: Run, publisher: OrderPublisher) -> None:
-    """Write how far it is, now and again, for whoever draws it."""
+async def _progress(run: LoadRun, publisher: OrderPublisher) -> None:
+    """Print the progress at the interval of ``--progress``."""
     while run.options.progress:
         await asyncio.sleep(run.options.progress)
         line = {
@@ -173,29 +177,60 @@ def _funds(command: Publishable) -> bool:
     return isinstance(command, OpenMarket | Deposit)
 
 
+def _count(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"is {text!r}: use an integer, 1 or more")
+    return int(text)
+
+
+def _amount(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"is {text!r}: use a finite number, 0 or more")
+    return number
+
+
+def _writable(path: str) -> str:
+    """Return ``path`` if a report can be written there, before anything is published."""
+    if path != "-":
+        try:
+            Path(path).touch()
+        except OSError as error:
+            raise argparse.ArgumentTypeError(f"is {path!r}: {error.strerror}") from error
+    return path
+
+
 def _parser() -> argparse.ArgumentParser:
     defaults = FlowSettings()
     parser = argparse.ArgumentParser(prog="python -m producers.load", description=__doc__)
     add = parser.add_argument
     add("--bootstrap", required=True, help="host:port[,host:port…]")
-    add("--flow", choices=FLOWS, default="flow", help="what kind of commands (%(default)s)")
-    add("--phase", choices=PHASES, action="append", help="only this part; may be repeated")
+    add("--flow", choices=FLOWS, default="flow", help="the kind of commands (%(default)s)")
+    add("--phase", choices=PHASES, action="append", help="publish only this part, may be repeated")
     add("--resolve", action="store_true", help="resolve every market at the end")
     add("--seed", type=int, default=defaults.seed)
     add("--orders", type=int, default=defaults.orders, help="PLACE_ORDER records (%(default)s)")
     add("--markets", type=int, default=defaults.markets)
     add("--accounts", type=int, default=defaults.accounts)
-    add("--sweep", type=int, default=defaults.sweep, help="orders that one taker goes through")
-    add("--rate", type=float, default=0.0, help="commands per second; 0 is as fast as possible")
-    add("--in-flight", type=int, default=4_000, help="unacknowledged commands at most")
+    add("--sweep", type=int, default=defaults.sweep, help="orders that one taker sweeps")
+    add("--rate", type=_amount, default=0.0, help="commands per second, 0 for no limit")
+    add("--in-flight", type=_count, default=4_000, help="most unacknowledged commands")
     add("--orders-topic", default="parity.orders.v1")
     add("--transfers-topic", default="parity.transfers.v1")
-    add("--orders-partitions", type=int, help="the stream's count, if the topic has more")
-    add("--transfers-partitions", type=int, help="the stream's count, if the topic has more")
-    add("--progress", type=float, default=0.0, metavar="S", help="a JSON line every S seconds")
-    add("--report-json", metavar="PATH", help="where the report goes; - is standard output")
+    add("--orders-partitions", type=_count, help="the stream's count, if the topic has more")
+    add("--transfers-partitions", type=_count, help="the stream's count, if the topic has more")
+    add("--progress", type=_amount, default=0.0, metavar="S", help="a JSON line every S seconds")
+    add(
+        "--report-json",
+        type=_writable,
+        metavar="PATH",
+        help="file of the report, - for standard output",
+    )
     return parser
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    main()

@@ -1,4 +1,4 @@
-"""Real servers for the tests: started when the first test asks, once a session."""
+"""Real servers for the tests, started once per session when the first test needs them."""
 
 import asyncio
 import os
@@ -9,23 +9,22 @@ from collections.abc import AsyncIterator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, Protocol
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 
 from tests.support import dialect
+from tests.support.databases import created, execute, named
 from worker.adapters.postgres.migrate import migrate
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 
-# Started in the background of a script, a test run is born deaf to SIGINT, and so would be every
-# program that it starts; some tests send them one.
+# A script starts background processes with SIGINT ignored, and their children inherit that. Some
+# tests send SIGINT to the programs that they start.
 if threading.current_thread() is threading.main_thread():
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class PostgresServer(Protocol):
-    """What a test needs of a server that it does not break."""
+    """The interface of a server that tests do not break."""
 
     @property
     def url(self) -> str: ...
@@ -38,7 +37,7 @@ class GivenPostgres:
     url: str
 
 
-# Those that take longest; the others follow as they are found.
+# The files that take longest. The others follow in the order of collection.
 LONG_FILES: Final = (
     "integration/test_conduct.py",
     "chaos/test_brokers.py",
@@ -52,8 +51,15 @@ LONG_FILES: Final = (
 )
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Begin with the long files, so that at the end no process waits for another one's."""
+    """Mark what needs a server, and begin with the long files, so that all processes end together.
+
+    A test that starts its own server has its own mark.
+    """
+    for item in items:
+        if {"postgres_server", "kafka_server"}.intersection(getattr(item, "fixturenames", ())):
+            item.add_marker(pytest.mark.integration)
     folder = Path(__file__).parent
     rank = {folder / name: number for number, name in enumerate(LONG_FILES)}
     items.sort(key=lambda item: rank.get(item.path, len(rank)))
@@ -65,7 +71,7 @@ def postgres_server() -> Iterator[PostgresServer]:
     if given:
         yield GivenPostgres(given)
         return
-    # No test cuts this server's power, and most wait for its disk more than for anything else.
+    # Without fsync, because no test kills this server, and most tests wait for its disk.
     with EmbeddedPostgres.start(settings={"fsync": "off"}) as server:
         yield server
 
@@ -78,56 +84,39 @@ def kafka_server() -> Iterator[EmbeddedKafka]:
 
 @pytest.fixture(scope="session")
 def migrated_database(postgres_server: PostgresServer) -> Iterator[str]:
-    """The name of a database to be copied: to migrate one takes four times as long."""
+    """The name of a template database. A copy takes a quarter of the time of a migration."""
     name = f"migrated_{uuid.uuid4().hex}"
 
     async def make() -> None:
         await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
-        await migrate(_at(postgres_server, name), timeout_s=60)
+        await migrate(named(postgres_server.url, name), timeout_s=60)
 
     asyncio.run(make())
     yield name
-    asyncio.run(_drop(postgres_server, name))
+    asyncio.run(execute(postgres_server.url, f'DROP DATABASE "{name}" WITH (FORCE)'))
 
 
 @pytest.fixture
 async def database_url(
     postgres_server: PostgresServer, migrated_database: str
 ) -> AsyncIterator[str]:
-    """A new, migrated database, dropped after the test whoever is still connected to it."""
+    """A new migrated database, which is dropped after the test despite open connections."""
     name = f"test_{uuid.uuid4().hex}"
-    await execute(postgres_server.url, f'CREATE DATABASE "{name}" TEMPLATE "{migrated_database}"')
-    async with dialect.way(_at(postgres_server, name)) as url:
+    async with (
+        created(postgres_server.url, name, migrated_database) as made,
+        dialect.way(made) as url,
+    ):
         yield url
-    await _drop(postgres_server, name)
 
 
 @pytest.fixture
 async def empty_database_url(postgres_server: PostgresServer) -> AsyncIterator[str]:
-    """One without a table, for who looks at how they come, and never through the dialect."""
-    name = f"test_{uuid.uuid4().hex}"
-    await execute(postgres_server.url, f'CREATE DATABASE "{name}"')
-    yield _at(postgres_server, name)
-    await _drop(postgres_server, name)
-
-
-def _at(server: PostgresServer, name: str) -> str:
-    return urlunsplit(urlsplit(server.url)._replace(path=f"/{name}"))
-
-
-async def _drop(server: PostgresServer, name: str) -> None:
-    await execute(server.url, f'DROP DATABASE "{name}" WITH (FORCE)')
-
-
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
+    """An empty database for tests of migrations, never through the dialect proxy."""
+    async with created(postgres_server.url, f"test_{uuid.uuid4().hex}") as url:
+        yield url
 
 
 @pytest.fixture
 def topic_prefix() -> str:
-    """Begins the name of every topic of one test: the broker is shared."""
+    """Prefix of every topic of one test, because the tests share the broker."""
     return f"test-{uuid.uuid4().hex[:12]}-"

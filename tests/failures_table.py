@@ -1,7 +1,7 @@
-"""What can go wrong and what shows it: ``python -m tests.failures_table`` writes FAILURES.md.
+"""The table of failures and of the tests that show them safe, in FAILURES.md.
 
-The rows stand in failures.toml, the tests are found by their marks ``@pytest.mark.shows(...)``.
-Nothing is run or imported: marks are read from the source.
+``python -m tests.failures_table`` writes FAILURES.md from the rows of failures.toml and the marks
+``@pytest.mark.shows(...)`` of the tests. It reads the marks from the source and runs no test.
 """
 
 import ast
@@ -15,33 +15,35 @@ from typing import Any, Final, NamedTuple
 TESTS: Final = Path(__file__).parent
 TABLE: Final = TESTS / "FAILURES.md"
 SHOWN_MAX: Final = 4
-"""So many tests of a row are named; the others are counted."""
+"""Tests named in a row. The others are only counted."""
 NOT_YET: Final = "no test shows it"
 COLUMNS: Final[Mapping[str, tuple[str, ...]]] = {
     "on real parts": ("integration", "chaos", "contract"),
     "in simulation": ("simulation",),
     "by itself": ("unit", "property"),
 }
-"""Which folders' tests a column names."""
+"""Folders of the tests that a column names."""
 HEAD: Final = """\
-# What can go wrong, and what shows that it is safe
+# Failures, and the tests that show them safe
 
-Made by `python -m tests.failures_table` from `failures.toml` and the marks `@pytest.mark.shows`;
-a test holds it to them. On real parts: Apache Kafka, PostgreSQL, workers as tasks or processes.
-In simulation: the worker's own code in virtual time, every seed followed by every invariant. By
-itself: one part of the worker, with fakes at its ports.
+`python -m tests.failures_table` makes this page from `failures.toml` and the marks
+`@pytest.mark.shows`, and a test keeps it up to date. A row names up to four tests per column.
+
+* **On real parts**: Apache Kafka, PostgreSQL, and workers as tasks or processes.
+* **In simulation**: the worker's own code in virtual time, and every invariant after each seed.
+* **By itself**: one part of the worker, with fakes at its ports.
 """
 
 
 class Test(NamedTuple):
-    """A test that shows something, and where it stands."""
+    """A test that shows a failure to be safe, and its place."""
 
     path: str
     line: int
     name: str
 
     def link(self) -> str:
-        """Return it as Markdown, linked from beside this file."""
+        """Return the name as Markdown, linked to the test's file."""
         return f"[{self.name.removeprefix('test_').replace('_', ' ')}]({self.path})"
 
 
@@ -64,7 +66,7 @@ def _shown(node: ast.FunctionDef | ast.AsyncFunctionDef) -> Iterator[str]:
 
 
 def rows() -> Mapping[str, Mapping[str, Any]]:
-    """Return the sections of the table, each with its title and its rows by id."""
+    """Return the sections of the table, each with a title and the rows by id."""
     with (TESTS / "failures.toml").open("rb") as file:
         return tomllib.load(file)
 
@@ -109,7 +111,7 @@ def _cell(tests: Sequence[Test]) -> str:
 
 
 def main() -> int:
-    """Write the page; return 1 when a mark names what has no row."""
+    """Write the page. Return 1 if a mark names an id without a row."""
     strange = sorted(set(marks()) - set(ids()))
     if strange:
         print(f"failures.toml has no row for {', '.join(strange)}", file=sys.stderr)

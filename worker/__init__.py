@@ -1,19 +1,23 @@
 """Parity: a strongly consistent exchange for binary event contracts. This is its map.
 
-    bytes -> command            worker.wire.commands
-    command -> batch            worker.domain.plan       pure: decides everything
-    batch -> one SQL statement  worker.adapters.postgres the database derives the money
-    what came back -> what next worker.commit            the whole error policy
-    journal -> events topic     worker.publisher
-    the path of one batch       worker.lane              read this first
-    who owns which partition    worker.assignment
-    is this process well        worker.watchdog, served by worker.front
-    which topics, which streams worker.topics
-    what operators type         worker.cli               worker.republish, worker.tail
-    are the books right         worker.audit             recounted, and planned again
-    does the target have it     worker.doctor            what the above relies on, tried
+    bytes -> command             worker.wire
+    records -> batch of commands worker.intake
+    command -> batch             worker.domain.plan         pure: decides everything
+    batch -> one SQL statement   worker.adapters.postgres   the database derives the money
+    step -> committed batch      worker.commit              acts on each decision
+    result -> decision           worker.decide              pure: the failure policy
+    journal -> events topic      worker.publisher
+    path of one batch            worker.lane                read this first
+    change of a lane's owner     worker.takeover
+    lanes of this process        worker.assignment
+    health, HTTP                 worker.health
+    topics, streams              worker.topics              worker.topic_rules
+    commands of operators        worker.cli                 worker.republish, worker.tail
+    demo, stress test            worker.demo, worker.stress both on worker.stage
+    check of the books           worker.audit               recounts, and plans every batch again
+    check of a target            worker.doctor              tries what all of the above needs
 
-Everything that the worker depends on stands in ``worker.ports``; every object is made in
-``worker.app``; only ``worker.config`` reads the environment. ``deploy/RUNBOOK.md`` has what an
-operator does about each alarm.
+``worker.ports`` has everything that the worker depends on. ``worker.app`` makes the objects of a
+process, while a lane makes its own parts. Only ``worker.config`` reads the environment.
+``deploy/RUNBOOK.md`` says what an operator does about each alarm.
 """

@@ -1,24 +1,33 @@
-"""What can go wrong, sorted by what the lane does next (design: the table of "What came back").
+"""All errors of this project, sorted by the reaction to each. DESIGN.md, "Failure policy".
 
 ParityError
-├── ConfigError             the operator's: names the variable, the value, the rule; exit 2
-├── StoreError
-│   ├── Conflict            a lost race, nothing written: read and plan again
-│   │   ├── SchemaChanged   lost to a change of the schema: prepare it again before
-│   │   └── NotAsOne        the target refuses the batch as one statement: it goes in steps now
-│   ├── Refused             a constraint said no, nothing written: read the lane row first
-│   ├── Poison              the statement can never work: bisect
-│   ├── Unfit               the target lacks a table or a right: wait and try again
-│   ├── Unavailable         no connection, nothing was sent: wait and try again
-│   └── OutcomeUnknown      it may have been written: same statement, new connection
-├── Fenced                  another owner took the lane: drop everything
-├── LaneHalted              the input is not what the lane remembers: an operator decides
-├── EventsLost              the topic lacks what it acknowledged: take over and publish it again
-├── BrokerError             Kafka did not do it in time, or at all: pause and retry
-│   └── OffsetOutOfRange    the cursor is not in the topic
-├── ConflictRetryExhausted  a caller's deadline passed among lost races
-└── NotDelivered            a producer's: unknown whether it arrived; send the same id again
+├── ConfigError             a setting is wrong. Report variable, value and rule, exit with 2
+├── StoreError              the database did not answer a statement with success
+│   ├── Conflict            lost race, nothing written. Read and plan again
+│   │   ├── SchemaChanged   lost to a change of the schema. Prepare the statement again
+│   │   └── NotAsOne        data-modifying CTEs are refused. Commit in steps from now on
+│   ├── Refused             a constraint failed, nothing written. Read the lane's row first
+│   ├── Poison              the statement can never succeed. Bisect the batch
+│   ├── Misconfigured       the database lacks a table or a right. Wait and send again
+│   ├── Unavailable         no connection, nothing sent. Wait and send again
+│   └── OutcomeUnknown      perhaps committed. Send the same statement on a new connection
+├── MustGather              withdrawals lost a race. Gather their money, then plan them again
+├── GatheringLost           one pocket could not be moved. Go on without its money
+├── Fenced                  another owner holds the lane. Drop everything
+├── Reload                  another batch of ours was committed. Load the lane again
+├── ReadingsExhausted       a plan still lacks facts after many readings. Bisect the batch
+├── LaneHalted              history is lost or foreign. Stop until an operator decides
+├── EventsLost              the topic lacks acknowledged events. Take over, publish again
+└── BrokerError             Kafka failed, or missed a deadline. Pause and try again
+    └── FetchFailed         one partition cannot be fetched. Halt its lane
+        ├── OffsetOutOfRange    the requested offset is not in the partition
+        ├── BatchUnreadable     the topic holds a batch that cannot be parsed
+        └── FetchRefused        the brokers refuse to return records, for minutes
 """
+
+from collections.abc import Set as AbstractSet
+
+from worker.domain.units import AccountId
 
 
 class ParityError(Exception):
@@ -39,11 +48,11 @@ class StoreError(ParityError):
 
 
 class Conflict(StoreError):
-    """40001 (DSQL: OC000), 40P01, 55P03: nothing was written."""
+    """40001 (DSQL's OC000), 40P01, 55P03: nothing was written."""
 
 
 class SchemaChanged(Conflict):
-    """DSQL's OC001, or a plan that no longer fits the tables: nothing was written."""
+    """DSQL's OC001, or a prepared plan older than the tables: nothing was written."""
 
 
 class NotAsOne(Conflict):
@@ -58,7 +67,7 @@ class Poison(StoreError):
     """22xxx, 54000 or another refusal of the statement itself: nothing was written."""
 
 
-class Unfit(StoreError):
+class Misconfigured(StoreError):
     """42xxx, 0A000 and their like: no command is to blame, nothing was written."""
 
 
@@ -67,32 +76,56 @@ class Unavailable(StoreError):
 
 
 class OutcomeUnknown(StoreError):
-    """Connection lost, timeout, 57P01, XX000: it may have been committed."""
+    """Connection lost, timeout, 57P01, XX000: the statement may have been committed."""
+
+
+class MustGather(ParityError):
+    """Withdrawals of ``accounts`` lost their race: the money must be gathered first."""
+
+    def __init__(self, accounts: AbstractSet[AccountId]) -> None:
+        super().__init__(f"{len(accounts)} accounts wait for their money")
+        self.accounts = frozenset(accounts)
+
+
+class GatheringLost(ParityError):
+    """One pocket could not be moved and stays where it is."""
 
 
 class Fenced(ParityError):
-    """Somebody else owns the lane now."""
+    """Another process owns the lane now."""
+
+
+class Reload(ParityError):
+    """An attempt with other contents was committed: the lane's state must be loaded again."""
+
+
+class ReadingsExhausted(ParityError):
+    """A plan still lacks facts after the permitted number of readings."""
 
 
 class LaneHalted(ParityError):
-    """The lane stands still until an operator decides; the text gives the reason."""
+    """The lane stops until an operator decides; the text gives the reason."""
 
 
 class EventsLost(ParityError):
-    """The topic does not have what it acknowledged; the journal has."""
+    """The topic lacks events that it acknowledged; the journal has them."""
 
 
 class BrokerError(ParityError):
     """Kafka failed or did not answer by the deadline."""
 
 
-class OffsetOutOfRange(BrokerError):
-    """The offset asked for is not in the partition."""
+class FetchFailed(BrokerError):
+    """The partition in ``args[1]`` cannot be fetched. All others can."""
 
 
-class ConflictRetryExhausted(ParityError):
-    """The deadline passed and the statement still lost its races."""
+class OffsetOutOfRange(FetchFailed):
+    """The requested offset is not in the partition."""
 
 
-class NotDelivered(ParityError):
-    """Not known to be in the topic: publish again with the same id, never with a new one."""
+class BatchUnreadable(FetchFailed):
+    """A batch of records cannot be decompressed or parsed, however often it is fetched."""
+
+
+class FetchRefused(FetchFailed):
+    """The brokers have the partition, and have refused for minutes to return its records."""

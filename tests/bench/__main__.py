@@ -1,8 +1,11 @@
-"""Measures Parity against the seed article's way, on this machine: ``make bench``.
+"""Measure Parity against the seed article's way, on this machine: ``make bench``.
 
-On one embedded PostgreSQL (fsync on) with a million earlier orders, the same flow three times, each
-on a copy of the same database: (a) the seed's way, eight workers fed from memory; (b) this worker,
-from Kafka topic to Kafka topic; (c) the statements of (b) alone. Then (b)'s waits at half its load.
+The same flow runs three times, each on a copy of the same database with a million earlier orders,
+on one embedded PostgreSQL with fsync on. Then the latency of (b) is measured at half its load.
+
+* (a) the seed's way, eight workers fed from memory
+* (b) this worker, from Kafka topic to Kafka topic
+* (c) the statements of (b) alone
 """
 
 import argparse
@@ -28,17 +31,18 @@ from tests.bench.latency import Latency
 from tests.bench.replay import Batch, ReplayResult, replay
 from tests.bench.report import Result, WorkerResult
 from tests.bench.seed_workers import SeedResult
+from tests.support.databases import named
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
 
 POSTGRES: Final = {
-    # The same for all three. Sized for the million orders; durability as by default: fsync and
-    # synchronous_commit are on.
+    # The same for all three, sized for the million orders. By default fsync and synchronous_commit
+    # are on.
     "shared_buffers": "1GB",
     "max_wal_size": "4GB",
 }
 ROOT: Final = Path(__file__).parents[2]
 WORKERS: Final = 2
-"""One or two were measured on two cores: two answer a tenth more."""
+"""Two answered a tenth more than one on two cores."""
 FULL: Final[Mapping[str, Any]] = {
     "history": 1_000_000,
     "orders": 100_000,
@@ -55,7 +59,7 @@ QUICK: Final[Mapping[str, Any]] = {
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What to run."""
+    """Sizes of a run."""
 
     history: int
     orders: int
@@ -69,7 +73,7 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What (b) gives to the rest."""
+    """The results of (b) that the other measurements need."""
 
     worker: WorkerResult
     latency: Latency
@@ -78,14 +82,14 @@ class Measured:
 
 
 class Bench:
-    """One flow on running servers."""
+    """The measurements of one flow on running servers."""
 
     def __init__(self, servers: Servers, options: Options, case: Case, before: Books) -> None:
         self._servers, self._options, self._case, self._before = servers, options, case, before
         self._url = servers.postgres.url
 
     async def run(self) -> Result:
-        """Measure (a), (b) and its latency, (c)."""
+        """Measure (a), (b), the latency of (b), and (c)."""
         case = self._case
         seed, seed_books = await self._seed_way()
         say(f"{case.name}: (a) {seed.per_s:,.0f} orders/s")
@@ -101,7 +105,7 @@ class Bench:
         return Result(case, seed, measured.worker, again, measured.latency)
 
     async def _seed_way(self) -> tuple[SeedResult, Books]:
-        """Run it in one process and in two, and take the faster."""
+        """Run the seed's way in one process and in two, and return the faster result."""
         runs = []
         for processes in (1, 2):
             url = await million.copy(self._url, "seed_way")
@@ -144,7 +148,7 @@ class Bench:
 
 
 async def measure(options: Options) -> Sequence[Result]:
-    """Start the servers, load the past, measure every flow."""
+    """Start the servers, load the earlier orders, and measure every flow."""
     flows = cases(orders=options.orders, paced_orders=options.paced)
     kafka_config = end_to_end.KAFKA
     with (
@@ -154,7 +158,7 @@ async def measure(options: Options) -> Sequence[Result]:
         began_s = time.monotonic()
         await million.load(postgres.url, flows, options.history, cold=options.cold)
         say(f"{options.history:,} earlier orders loaded in {time.monotonic() - began_s:.0f} s")
-        template = million.database_url(postgres.url, million.TEMPLATE)
+        template = named(postgres.url, million.TEMPLATE)
         results = []
         for case in flows:
             before = await read_books(template, case)
@@ -163,12 +167,12 @@ async def measure(options: Options) -> Sequence[Result]:
 
 
 def say(line: str) -> None:
-    """Tell how far it is."""
+    """Print a line of progress."""
     print(line, file=sys.stderr, flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Measure, print the table, write the JSON."""
+    """Measure, print the table and write the JSON."""
     options = _options(arguments)
     try:
         results = asyncio.run(measure(options))
@@ -183,14 +187,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options(arguments: Sequence[str] | None) -> Options:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description=__doc__)
     add = parser.add_argument
-    add("--quick", action="store_true", help="small: only to see that it works and the books agree")
+    add("--quick", action="store_true", help="small sizes, to see that it works and books agree")
     add("--history", type=int, help="earlier orders in the tables (1000000; quick: 50000)")
     add("--orders", type=int, help="orders measured through the worker (100000; quick: 3000)")
     add("--paced", type=int, help="orders sent for the latency (12000; quick: 1000)")
     add("--seconds", type=float, help="time for each run of the seed's way (8; quick: no limit)")
-    add("--rate", type=float, default=0.5, help="load of the latency run, as a part of (b)'s")
+    add("--rate", type=float, default=0.5, help="load of the latency run, as a share of (b)'s")
     add("--workers", type=int, default=WORKERS, help="worker processes (%(default)s)")
-    add("--cold", action="store_true", help="all cash in the wallets: lanes draw at first")
+    add(
+        "--cold", action="store_true", help="begin with all cash in the wallets, so that lanes draw"
+    )
     add("--json", type=Path, default=ROOT / "build" / "bench.json", help="%(default)s")
     given = parser.parse_args(arguments)
     sizes = QUICK if given.quick else FULL

@@ -1,4 +1,4 @@
-"""Whether the books are right after a measurement, and the same whoever kept them."""
+"""Checks that the books are right after a measurement, and equal for all ways."""
 
 from collections import Counter
 from dataclasses import dataclass
@@ -13,16 +13,16 @@ SELECT m.market_id, t.buyer::text, t.seller::text, t.price, t.quantity
   FROM trades t JOIN markets m ON m.market = t.market WHERE m.stream = $1"""
 _CASH: Final = "SELECT account::text, sum(balance)::bigint FROM pockets GROUP BY account"
 _ESCROW: Final = "SELECT market_id, escrow FROM markets WHERE stream = $1"
-_LEDGER: Final = "SELECT sum(amount)::bigint FROM ledger"
+_LEDGER: Final = "SELECT sum(amount)::bigint FROM all_postings"
 
 
 class BooksDiffer(Exception):
-    """A measurement is worth nothing: money was lost, or the ways disagree on what happened."""
+    """A measurement is invalid, because money was lost or the ways have different books."""
 
 
 @dataclass(frozen=True, slots=True)
 class Books:
-    """What a flow has led to."""
+    """Trades, cash and escrows after a flow."""
 
     trades: Counter[tuple[object, ...]]
     cash: dict[str, int]
@@ -31,12 +31,12 @@ class Books:
 
     @property
     def total(self) -> int:
-        """Return all the money there is."""
+        """Return the sum of all money."""
         return sum(self.cash.values()) + sum(self.escrow.values())
 
 
 async def read_books(url: str, case: Case) -> Books:
-    """Read what concerns the case's flow."""
+    """Read the books of the case's flow."""
     connection = await asyncpg.connect(url, command_timeout=60)
     try:
         return Books(
@@ -50,7 +50,7 @@ async def read_books(url: str, case: Case) -> Books:
 
 
 def require_conserved(what: str, before: Books, after: Books) -> None:
-    """Raise BooksDiffer if money came or went, or nothing was traded."""
+    """Raise BooksDiffer if money was gained or lost, or nothing was traded."""
     if before.total != after.total or after.ledger_sum:
         raise BooksDiffer(
             f"{what}: cash {before.total} became {after.total}, ledger sum {after.ledger_sum}"

@@ -1,7 +1,7 @@
-"""What is measured: a flow of ``producers.flow``, its topics, its markets, its accounts.
+"""The measured flows of ``producers.flow``, with their topics, markets and accounts.
 
-Both flows trade between rich accounts, every second order fills whole. They have a seed each, so
-one loaded database serves both.
+Both flows trade between rich accounts, and every second order fills whole. Each has its own seed,
+so one loaded database serves both.
 """
 
 from collections.abc import Iterator
@@ -21,19 +21,19 @@ _MAKERS: Final = {"uniform": uniform, "hot": hot}
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Case:
-    """One flow, as far as it is measured."""
+    """The measured part of one flow."""
 
     name: str
     seed: int
     orders: int
-    """How many go through the worker end to end; the seed's way takes the first of the same."""
+    """Orders through the worker end to end. The seed's way gets the first ones of them."""
     paced_orders: int
-    """How many more follow at half of the measured load."""
+    """Additional orders at half of the measured load."""
     partitions: int = PARTITIONS
 
     @property
     def settings(self) -> FlowSettings:
-        """Return what the flow is made from, for the producer as for us."""
+        """Return the settings of the flow, the same for the producer and for the checks."""
         return FlowSettings(
             seed=self.seed,
             markets=MARKETS,
@@ -59,7 +59,7 @@ class Case:
         return [settings.maker, *(settings.trader(n) for n in range(settings.accounts))]
 
     def markets(self) -> Iterator[tuple[MarketId, int]]:
-        """Yield (market, payout)."""
+        """Yield the markets, each with its payout."""
         settings = self.settings
         for index in range(settings.markets):
             yield settings.market(index), settings.payout(index)

@@ -1,16 +1,16 @@
-"""What an order costs to write on Aurora DSQL, by AWS's formula: ``make cost``.
+"""Cost of writing an order on Aurora DSQL, by AWS's formula: ``make cost``.
 
 A transaction is billed WriteDPU = max(sum of max(bytes, 128), 1,024) x 0.00004883, over the rows
-that it writes and their entries in secondary indexes; a million DPU cost $8 in us-east-1. Reading
-and computing are billed apart and are not in this table.
+that it writes and their entries in secondary indexes. A million DPU cost $8 in us-east-1. Reading
+and computing are billed separately and are not in this table.
 
-Rows and bytes are those of the row images that PostgreSQL really wrote: a trigger on every table
-notes each row's data (``pg_column_size`` of the row without its 24 bytes of header, nothing
-compressed), and each entry that a row makes in a secondary index or takes out of it. Whether DSQL
-bills an entry that stays as it is when its row changes is not known: it is not counted. Nothing
-that was aborted is counted. The same orders go two ways: through this worker's own plan and
-statement, some orders a batch, and one order a transaction (`tests.bench.seed_way`). Bills wait
-for a cluster.
+Rows and bytes are those that PostgreSQL really wrote. A trigger on every table records the size of
+each row (``pg_column_size`` of the row without its 24 bytes of header, uncompressed), and each
+entry that a row adds to a secondary index or removes from it. Entries that stay when their row
+changes are not counted, since nobody knows whether DSQL bills them. Aborted writes are not counted.
+
+The same orders go two ways, through this worker's own plan and statement with several orders per
+batch, and with one order per transaction (`tests.bench.seed_way`). No real bill was compared yet.
 """
 
 import argparse
@@ -24,7 +24,7 @@ from typing import Final
 
 import asyncpg
 
-from tests.bench.lanes import ROWS_A_BATCH, STREAM, Lanes
+from tests.bench.lanes import ROWS_PER_BATCH, STREAM, Lanes
 from tests.bench.seed_way import SeedWorker, load_markets
 from tests.bench.seed_workers import SETTINGS
 from worker.domain.commands import PlaceOrder
@@ -34,14 +34,14 @@ ROOT: Final = Path(__file__).parents[2]
 LANES: Final = Lanes(4)
 ORDERS: Final = 2_000
 BATCHES: Final = (1, 10, 100, 2_000)
-"""Orders that wait when a batch begins; the last is more than its rows allow."""
+"""Waiting orders when a batch begins. The last number exceeds the row budget."""
 ROW_BYTES_MIN: Final = 128
 TRANSACTION_BYTES_MIN: Final = 1_024
-DPU_A_BYTE: Final = 0.00004883
-DOLLARS_A_MILLION_DPU: Final = 8.0
+DPU_PER_BYTE: Final = 0.00004883
+DOLLARS_PER_MILLION_DPU: Final = 8.0
 HEADER_BYTES: Final = 24
 INDEX_ENTRIES: Final = {
-    # Table, what makes an entry of a row, bytes of its key and of the row's.
+    # Table, the rows that have an entry, bytes of the entry's key and of the row's.
     "orders": ("leaves > 0", 4 + 16 + 16),
     "markets": ("status < 4", 4 + 16),
 }
@@ -79,17 +79,17 @@ SELECT count(*) AS transactions, sum(rows)::bigint AS rows, sum(entries)::bigint
 
 @dataclass(frozen=True, slots=True)
 class Cost:
-    """One way, per order unless it says otherwise."""
+    """The cost of one way, per order unless the name says otherwise."""
 
     way: str
-    orders_a_transaction: float
+    orders_per_transaction: float
     rows: float
     entries: float
     bytes: float
     bytes_with_entries: float
     dpu_without_entries: float
     dpu: float
-    dollars_a_million: float
+    dollars_per_million: float
     transaction_rows_max: int
     transaction_bytes_max: int
 
@@ -97,21 +97,21 @@ class Cost:
 Way = Callable[[str, Sequence[Sequence[PlaceOrder]]], Awaitable[None]]
 
 
-def this_worker(orders_a_batch: int) -> Way:
-    """Return the worker's way, so many orders a batch, or as many as its rows allow."""
+def this_worker(orders_per_batch: int) -> Way:
+    """Return the worker's way with so many orders per batch, or as many as the rows allow."""
 
     async def answer(url: str, orders: Sequence[Sequence[PlaceOrder]]) -> None:
         for partition, own in enumerate(orders):
             desk = await LANES.desk(url, LANES.home(partition))
-            for start in range(0, len(own), orders_a_batch):
-                await desk.run(*own[start : start + orders_a_batch])
+            for start in range(0, len(own), orders_per_batch):
+                await desk.run(*own[start : start + orders_per_batch])
             await desk.store.close()
 
     return answer
 
 
-async def one_order_a_transaction(url: str, orders: Sequence[Sequence[PlaceOrder]]) -> None:
-    """Answer them in the seed's way, lane by lane: nobody disturbs anybody."""
+async def one_order_per_transaction(url: str, orders: Sequence[Sequence[PlaceOrder]]) -> None:
+    """Answer the orders in the seed's way, one lane after the other, without conflicts."""
     markets = {market.market_id: market for market in await load_markets(url, STREAM)}
     connection = await asyncpg.connect(url, server_settings=SETTINGS)
     try:
@@ -123,7 +123,7 @@ async def one_order_a_transaction(url: str, orders: Sequence[Sequence[PlaceOrder
 
 
 async def measure(postgres: EmbeddedPostgres, name: str, way: Way, orders: int) -> Cost:
-    """Answer the flow on a copy of the database, and reckon."""
+    """Answer the flow on a copy of the database, and return its cost."""
     admin = await asyncpg.connect(postgres.url)
     await admin.execute("CREATE DATABASE run TEMPLATE base")
     url = postgres.url.rsplit("/", 1)[0] + "/run"
@@ -142,7 +142,7 @@ async def measure(postgres: EmbeddedPostgres, name: str, way: Way, orders: int) 
 async def _note_what_is_written(connection: "asyncpg.Connection[asyncpg.Record]") -> None:
     indexed = {name for (name,) in await connection.fetch(_INDEXED)}
     if indexed != INDEX_ENTRIES.keys():
-        raise RuntimeError(f"secondary indexes stand on {sorted(indexed)}")
+        raise RuntimeError(f"secondary indexes are on {sorted(indexed)}: update INDEX_ENTRIES")
     await connection.execute(_NOTE)
     for (table,) in await connection.fetch(_TABLES):
         await connection.execute(
@@ -162,18 +162,18 @@ async def _note_what_is_written(connection: "asyncpg.Connection[asyncpg.Record]"
 
 
 def _cost(name: str, bill: asyncpg.Record | None, orders: int) -> Cost:
-    assert bill is not None, "a query of sums has one row"
-    dpu = bill["billed"] * DPU_A_BYTE / orders
+    assert bill is not None, "an aggregate query has one row"
+    dpu = bill["billed"] * DPU_PER_BYTE / orders
     return Cost(
         way=name,
-        orders_a_transaction=round(orders / bill["transactions"], 1),
+        orders_per_transaction=round(orders / bill["transactions"], 1),
         rows=round(bill["rows"] / orders, 2),
         entries=round(bill["entries"] / orders, 2),
         bytes=round(bill["bytes"] / orders, 1),
         bytes_with_entries=round((bill["bytes"] + bill["entry_bytes"]) / orders, 1),
-        dpu_without_entries=round(bill["billed_rows"] * DPU_A_BYTE / orders, 4),
+        dpu_without_entries=round(bill["billed_rows"] * DPU_PER_BYTE / orders, 4),
         dpu=round(dpu, 4),
-        dollars_a_million=round(dpu * DOLLARS_A_MILLION_DPU, 2),
+        dollars_per_million=round(dpu * DOLLARS_PER_MILLION_DPU, 2),
         transaction_rows_max=bill["rows_max"],
         transaction_bytes_max=int(bill["bytes_max"]),
     )
@@ -184,22 +184,23 @@ async def reckon(orders: int) -> Sequence[Cost]:
     with EmbeddedPostgres.start() as postgres:
         await LANES.build(postgres.create_database("base"))
         ways = {f"this worker, {n:,} waiting": this_worker(n) for n in BATCHES}
-        ways["one order a transaction"] = one_order_a_transaction
+        ways["one order per transaction"] = one_order_per_transaction
         return [await measure(postgres, name, way, orders) for name, way in ways.items()]
 
 
 _HEAD: Final = (
-    "| way | orders a transaction | rows | index entries | bytes | with entries |"
-    " write DPU without entries | write DPU | $ a million orders | most rows | most bytes |\n"
+    "| way | orders per transaction | rows | index entries | bytes | with entries |"
+    " write DPU without entries | write DPU | $ per million orders | most rows | most bytes |\n"
     "|---|---|---|---|---|---|---|---|---|---|---|"
 )
 
 
 def _line(cost: Cost) -> str:
     return (
-        f"| {cost.way} | {cost.orders_a_transaction:,.1f} | {cost.rows:.2f} | {cost.entries:.2f} |"
+        f"| {cost.way} | {cost.orders_per_transaction:,.1f} | {cost.rows:.2f} |"
+        f" {cost.entries:.2f} |"
         f" {cost.bytes:,.0f} | {cost.bytes_with_entries:,.0f} | {cost.dpu_without_entries:.4f} |"
-        f" {cost.dpu:.4f} | {cost.dollars_a_million:.2f} | {cost.transaction_rows_max:,} |"
+        f" {cost.dpu:.4f} | {cost.dollars_per_million:.2f} | {cost.transaction_rows_max:,} |"
         f" {cost.transaction_bytes_max:,} |"
     )
 
@@ -212,7 +213,7 @@ def main() -> None:
     options = parser.parse_args()
     path = options.json
     costs = asyncio.run(reckon(options.orders))
-    print(f"{options.orders:,} orders, half of which fill; at most {ROWS_A_BATCH:,} rows a batch\n")
+    print(f"{options.orders:,} orders, half of which fill, and {ROWS_PER_BATCH:,} rows per batch\n")
     print(_HEAD, *map(_line, costs), sep="\n")
     path.parent.mkdir(parents=True, exist_ok=True)
     content = [asdict(cost) for cost in costs]

@@ -1,4 +1,4 @@
-"""Processor time, which others on the machine do not lengthen as they do the clock's."""
+"""Processor time, which other programs on the machine influence less than real time."""
 
 import contextlib
 
@@ -14,7 +14,7 @@ def _of(process: psutil.Process) -> float:
     own = process.cpu_times()
     spent = own.user + own.system + own.children_user + own.children_system
     for child in process.children():
-        # One that ends meanwhile is among the parent's own times the next time.
+        # A child that ends now is counted in its parent's times at the next call.
         with contextlib.suppress(psutil.NoSuchProcess):
             times = child.cpu_times()
             spent += times.user + times.system

@@ -1,11 +1,12 @@
-"""What distance costs: lanes on a PostgreSQL that is as far away as a DSQL cluster.
+"""The cost of distance: lanes on a PostgreSQL that is as far away as a DSQL cluster.
 
-``make emulate``. An emulation, not DSQL: every round trip takes 2 ms and every commit 10 ms more,
-while its rows are held, by a proxy in a process of its own. PostgreSQL behind it lets the second
-writer of a row wait, and then refuses him; DSQL refuses whoever commits second. The lanes run the
-worker's own code on a backlog from memory, all in one process, without Kafka; in the seed's way
-each lane is a worker with a connection. Conflicts are statements (the seed's: transactions) that
-lost a race, whatever they did about it.
+``make emulate`` runs an emulation and not DSQL. A proxy in its own process adds 2 ms to every round
+trip and 10 ms to every commit, while the rows stay locked. PostgreSQL lets the second writer of a
+row wait and then refuses, whereas DSQL refuses the second commit.
+
+The lanes run the worker's own code on a backlog from memory, in one process and without Kafka. In
+the seed's way each lane is a worker with its own connection. Conflicts are statements that lost a
+race, or transactions in the seed's way, whatever happened next.
 """
 
 import argparse
@@ -26,45 +27,47 @@ from urllib.parse import urlsplit, urlunsplit
 import asyncpg
 import uvloop
 
-from tests.bench.lanes import MARKETS, ROWS_A_BATCH, STREAM, TIMEOUT_S, Lanes
+from producers.encode import encode
+from tests.bench.lanes import MARKETS, ROWS_PER_BATCH, STREAM, TIMEOUT_S, Lanes
 from tests.bench.seed_way import Market, SeedWorker, load_markets
 from tests.bench.seed_workers import SETTINGS
 from tests.support.eventually import eventually
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.system import system
 from worker.app import GARBAGE_THRESHOLDS
-from worker.commit import Owner, Refusals
+from worker.commit import Owner
 from worker.domain.commands import PlaceOrder
 from worker.domain.state import StreamKind
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedPostgres
 from worker.lane import Lane, LaneStatus
-from worker.ports import Assignment, Outgoing, Record, StreamRow, Tail, TopicPartition
+from worker.ports import Assignment, Outgoing, Record, StreamRow, TopicEnd, TopicPartition
 from worker.publisher import Publisher
+from worker.refusals import RefusalMonitor
 from worker.telemetry import LaneMetrics, Metrics, configure_logging
 from worker.wire import journal
-from worker.wire.commands import encode
 
 ROOT: Final = Path(__file__).parents[2]
 ROUND_TRIP_MS: Final = 2.0
 COMMIT_MS: Final = 10.0
 LANES: Final = (1, 4, 16)
 WARM_ORDERS: Final = 2_000
-"""Each lane has answered so many before the clock starts: who trades in it has a pocket there, and
-the races for the first draws, which halve its batches, are over. `make races` measures those."""
+"""Orders that each lane answers before the clock starts. Then every trader has a pocket in the
+lane, and the races for the first draws, which halve batches, are over. `make races` measures them.
+"""
 SEED_WARM_ORDERS: Final = 2
 WARM_S: Final = 90.0
 SECONDS: Final = 8.0
 ORDERS: Final = {1: 120_000, 4: 300_000, 16: 960_000}
-"""More than anybody answers in time."""
-OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order a transaction"
+"""Orders by number of lanes, more than any way answers in time."""
+OURS, IN_STEPS, SEED = "this worker", "this worker, in steps", "one order per transaction"
 FLOWS: Final = {"market maker": False, "adversary": True}
 PROBES: Final = 50
 
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """What each lane has done until some moment, and all of them lost."""
+    """The orders of each lane until some moment, and the conflicts of all lanes."""
 
     orders: Sequence[int]
     batches: Sequence[int]
@@ -73,16 +76,16 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run. A batch of the seed's way is one order."""
+    """The measures of one run. A batch of the seed's way is one order."""
 
     way: str
     flow: str
     lanes: int
     orders_per_s: float
-    orders_a_batch: float
+    orders_per_batch: float
     conflicts_per_1000_batches: float
     slowest_lane_share: float
-    """Of the orders that it would have answered if all lanes were equally fast."""
+    """Orders of the slowest lane, as a share of the average."""
 
 
 class Nowhere:
@@ -92,15 +95,15 @@ class Nowhere:
         return self
 
     async def send(self, records: Sequence[Outgoing]) -> None:
-        """Take them."""
+        """Acknowledge all records."""
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
-        """Have kept nothing of it."""
+    async def tail(self, partition: TopicPartition, offsets: int) -> TopicEnd:
+        """Return an empty topic."""
         assert partition.topic == "nowhere"
-        return Tail(offsets, ())
+        return TopicEnd(offsets, ())
 
     async def close(self) -> None:
-        """Have nothing to let go of."""
+        """Do nothing."""
 
     async def consumer(self, topics: Sequence[str], assignment: Assignment) -> None:
         raise NotImplementedError
@@ -108,19 +111,25 @@ class Nowhere:
     async def describe(self, topics: Sequence[str]) -> None:
         raise NotImplementedError
 
+    async def starts(self, partitions: Sequence[TopicPartition]) -> None:
+        raise NotImplementedError
+
 
 class Backlog:
-    """An input partition that holds everything already."""
+    """An input partition that has all its records from the beginning."""
+
+    async def topic_id(self) -> str:
+        return ""
 
     async def bounds(self) -> tuple[int, int]:
         return 0, 2**31
 
     def seek(self, offset: int) -> None:
-        """Be there: the lane is offered everything at once."""
+        """Do nothing, because the lane gets all records at once."""
 
 
 class Ours:
-    """Lanes of the worker."""
+    """The worker's lanes."""
 
     warm_orders = WARM_ORDERS
 
@@ -134,7 +143,7 @@ class Ours:
     @asynccontextmanager
     async def at_work(self, orders: Sequence[Sequence[PlaceOrder]]) -> AsyncIterator[None]:
         records = [_records(own, len(MARKETS)) for own in orders]
-        running = [asyncio.create_task(lane.run(Backlog(), Refusals())) for lane in self._lanes]
+        running = [asyncio.create_task(lane.run(Backlog())) for lane in self._lanes]
         try:
             await eventually(self._are_ready, WARM_S)
             for lane, own in zip(self._lanes, records, strict=True):
@@ -181,10 +190,11 @@ class Ours:
         return Lane(
             self._row,
             partition,
-            owner=Owner("emulation", ROWS_A_BATCH, self._system),
+            owner=Owner("emulation", ROWS_PER_BATCH, self._system),
             store=store,
             publisher=publisher,
             metrics=metrics,
+            refusals=RefusalMonitor(),
         )
 
 
@@ -238,7 +248,7 @@ def _records(orders: Sequence[PlaceOrder], first: int) -> list[Record]:
 async def measure(
     way: Ours | SeedWay, orders: Sequence[Sequence[PlaceOrder]], seconds: float
 ) -> tuple[Count, Count, float]:
-    """Return what was done at the beginning and at the end of the measured time, and how long."""
+    """Return the counts at the beginning and at the end of the measured time, and its length."""
     async with way.at_work(orders):
         await eventually(lambda: min(way.count().orders) >= way.warm_orders, WARM_S)
         before, began_s = way.count(), time.monotonic()
@@ -250,7 +260,7 @@ async def measure(
 
 
 def row(way: str, flow: str, before: Count, after: Count, took_s: float) -> Row:
-    """Return a run as a line of the table."""
+    """Return the measures of a run."""
     by_lane = [b - a for a, b in zip(before.orders, after.orders, strict=True)]
     orders, batches = sum(by_lane), sum(after.batches) - sum(before.batches)
     conflicts = after.conflicts - before.conflicts
@@ -269,7 +279,7 @@ def row(way: str, flow: str, before: Count, after: Count, took_s: float) -> Row:
 
 @asynccontextmanager
 async def far(url: str) -> AsyncIterator[str]:
-    """Return the address of the same server, far away."""
+    """Return the address of a proxy that makes the server distant."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.far_line", url),
         *(str(ROUND_TRIP_MS), str(COMMIT_MS)),
@@ -277,7 +287,7 @@ async def far(url: str) -> AsyncIterator[str]:
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
     )
-    assert process.stdout is not None, "a pipe was asked for"
+    assert process.stdout is not None, "stdout is a pipe"
     try:
         async with asyncio.timeout(TIMEOUT_S):
             address = await process.stdout.readline()
@@ -288,7 +298,7 @@ async def far(url: str) -> AsyncIterator[str]:
 
 
 async def probe(url: str) -> tuple[float, float]:
-    """Return the median of a round trip and of a statement that commits, in ms."""
+    """Return the median times of a round trip and of a commit, in ms."""
     connection = await asyncpg.connect(url)
     await connection.execute("CREATE TABLE probe (n bigint PRIMARY KEY)")
     found = []
@@ -306,7 +316,7 @@ async def probe(url: str) -> tuple[float, float]:
 
 
 async def emulate(options: argparse.Namespace) -> tuple[Sequence[float], Sequence[Row]]:
-    """Run every way with every number of lanes on every flow."""
+    """Run every way on every flow with every number of lanes."""
     rows = []
     with EmbeddedPostgres.start() as postgres:
         async with far(postgres.url) as address:
@@ -335,7 +345,7 @@ def _ways(lanes: Lanes, url: str) -> Mapping[str, Ours | SeedWay]:
 
 @asynccontextmanager
 async def _copy(url: str) -> AsyncIterator[None]:
-    """Make the database ``run`` for a while, as ``base`` is."""
+    """Provide the database ``run``, a copy of ``base``, within the block."""
     connection = await asyncpg.connect(url)
     try:
         await connection.execute("CREATE DATABASE run TEMPLATE base")
@@ -346,7 +356,7 @@ async def _copy(url: str) -> AsyncIterator[None]:
 
 
 _HEAD: Final = (
-    "| flow | lanes | way | orders/s | orders a batch | conflicts per 1,000 batches |"
+    "| flow | lanes | way | orders/s | orders per batch | conflicts per 1,000 batches |"
     " slowest lane |\n|---|---|---|---|---|---|---|"
 )
 
@@ -354,7 +364,7 @@ _HEAD: Final = (
 def _line(row: Row) -> str:
     return (
         f"| {row.flow} | {row.lanes} | {row.way} | {row.orders_per_s:,.0f} |"
-        f" {row.orders_a_batch:,.1f} | {row.conflicts_per_1000_batches:,.0f} |"
+        f" {row.orders_per_batch:,.1f} | {row.conflicts_per_1000_batches:,.0f} |"
         f" {row.slowest_lane_share:.2f} |"
     )
 
@@ -369,8 +379,8 @@ def main() -> None:
     gc.set_threshold(*GARBAGE_THRESHOLDS)
     configure_logging("ERROR", as_json=False)
     (round_trip_ms, commit_ms), rows = uvloop.run(emulate(options))
-    print(f"emulation: a round trip takes {round_trip_ms} ms, one that commits {commit_ms} ms;")
-    print(f"{ROWS_A_BATCH:,} rows a batch; {options.seconds:g} s a run\n\n{_HEAD}")
+    print(f"emulation: a round trip takes {round_trip_ms} ms, with a commit {commit_ms} ms,")
+    print(f"{ROWS_PER_BATCH:,} rows per batch, {options.seconds:g} s per run\n\n{_HEAD}")
     print("\n".join(map(_line, rows)))
     options.json.parent.mkdir(parents=True, exist_ok=True)
     content = {

@@ -1,7 +1,7 @@
-"""The worker from topic to topic: how long from its first record to its last event.
+"""The worker from topic to topic, measured from its first record to its last event.
 
-All orders are in the input topic, put there by a process of its own, before the workers start. The
-clock runs from the first record that a lane takes until the brokers give out the last event.
+A separate process publishes all orders before the workers start. The clock runs from the first
+record that a lane accepts until a consumer can read the last event.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ POLL_S: Final = 0.02
 DEADLINE_S: Final = 180.0
 STOP_S: Final = 30.0
 KAFKA: Final = {
-    # All workers of a run get their partitions at once, and not the first of them all for a moment.
+    # Makes the group wait, so that its first worker does not get all partitions for a moment.
     "group.initial.rebalance.delay.ms": "3000",
 }
 _STANDING: Final = (
@@ -44,7 +44,7 @@ _STANDING: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where everything runs."""
+    """The servers of all runs."""
 
     postgres: EmbeddedPostgres
     kafka: EmbeddedKafka
@@ -52,7 +52,7 @@ class Servers:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """Workers on one database."""
+    """One run of workers on one database."""
 
     case: Case
     database_url: str
@@ -61,7 +61,7 @@ class Run:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """How far a lane is."""
+    """The progress of a lane."""
 
     lane: int
     next_offset: int
@@ -71,36 +71,36 @@ class Standing:
 
 @dataclass(slots=True)
 class EndToEnd:
-    """What was seen from outside. ``ended_s`` is on the machine's monotonic clock."""
+    """The end of a run, seen from outside. ``ended_s`` is the machine's monotonic time."""
 
     ended_s: float = 0.0
     cpu_s: dict[str, float] = field(default_factory=dict)
-    """Processor seconds of worker, PostgreSQL and Kafka until then, from the first record on."""
+    """Processor seconds of worker, PostgreSQL and Kafka from the first record to the end."""
     standing: Mapping[int, Standing] = field(default_factory=dict)
-    """The lanes by partition, then."""
+    """The lanes at the end, by partition."""
 
 
 @dataclass(slots=True)
 class Crew:
-    """The worker processes of a run. ``committed`` is filled when they have ended."""
+    """The worker processes of a run. ``committed`` is complete when they have ended."""
 
     folder: Path
     children: Sequence[Child] = ()
     committed: list[Batch] = field(default_factory=list)
 
     def first_record_s(self) -> float:
-        """Return when the first of them took its first record."""
+        """Return the time of the first record of any worker."""
         return min(float(p.read_text(encoding="ascii")) for p in self.folder.glob("*.first"))
 
     def batches(self, until: EndToEnd) -> list[Batch]:
-        """Return what was committed until then, of the lanes of the orders' stream."""
+        """Return the batches of order lanes that were committed until the end."""
         last = {s.lane: s.batch_no for s in until.standing.values()}
         return [batch for batch in self.committed if batch[1] <= last.get(batch[0], 0)]
 
     def require_alive(self) -> None:
         for child in self.children:
             if child.exit_code is not None:
-                raise child.error(f"ended with {child.exit_code}")
+                raise child.error(f"exited with {child.exit_code}")
 
 
 async def make_topics(servers: Servers, case: Case) -> None:
@@ -117,7 +117,7 @@ async def make_topics(servers: Servers, case: Case) -> None:
 
 
 async def publish(servers: Servers, case: Case) -> None:
-    """Put the orders into the topic, from a process of its own."""
+    """Publish the orders from a separate process."""
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "tests.bench.publish", servers.kafka.bootstrap),
         json.dumps(asdict(case)),
@@ -136,7 +136,7 @@ async def workers(servers: Servers, run: Run) -> AsyncIterator[Crew]:
         crew.children = [_start(servers, run, crew.folder, number) for number in numbers]
         try:
             yield crew
-            # Once each: the second signal would end a worker before it has drained.
+            # One signal each, because a second would end a worker before it has drained.
             for child in crew.children:
                 child.send(SIGTERM)
             for child in crew.children:

@@ -1,7 +1,7 @@
-"""A line to PostgreSQL as long as one to a DSQL cluster, in a process of its own.
+"""A proxy that makes PostgreSQL as distant as a DSQL cluster, in its own process.
 
-``python -m tests.bench.far_line URL ROUND_TRIP_MS COMMIT_MS`` prints the address at which it
-listens, and ends when its input does.
+``python -m tests.bench.far_line URL ROUND_TRIP_MS COMMIT_MS`` prints the address on which it
+listens, and ends when its standard input ends.
 """
 
 import asyncio

@@ -1,9 +1,8 @@
-"""Lanes without Kafka: a database with rich accounts and a market a lane, and orders for each lane.
+"""Lanes without Kafka: a database with rich accounts, a market per lane, and orders for each lane.
 
-The flow is ``producers.flow.hot``: one market maker on half of the fills in every lane, and traders
-of one lane each. With the adversary every tenth order is his: 200 accounts that have 20 coins among
-them trade one contract at a time in a market of every lane, so that the coins are drawn through all
-lanes.
+The flow is ``producers.flow.hot``. One market maker has half of the fills in every lane, and every
+trader trades in one lane. The adversary adds every tenth order. Its 200 accounts share 20 coins and
+trade one contract at a time in a market of every lane, so that all lanes draw the coins in turn.
 """
 
 import random
@@ -23,34 +22,35 @@ from worker.adapters.postgres.migrate import migrate
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain import ids
 from worker.domain.commands import PlaceOrder
-from worker.domain.state import Home, Limits, StreamKind
-from worker.domain.units import CASH_MAX, AccountId, Lane, MarketId, OrderId
+from worker.domain.facts import Limits
+from worker.domain.state import Home, StreamKind
+from worker.domain.units import CASH_MAX, AccountId, LaneId, MarketId, OrderId
 
 MARKETS: Final = ("market", "coins")
-"""Of each lane, opened by its first records."""
+"""Markets of each lane, opened by its first records."""
 STREAM, TRANSFERS = "far.orders", "far.transfers"
-ROWS_A_BATCH: Final = 1_000
-"""What a worker takes for DSQL."""
+ROWS_PER_BATCH: Final = 1_000
+"""The row budget of a worker on DSQL."""
 TRADERS: Final = 50
-"""In each lane."""
+"""Traders of each lane."""
 RICH: Final = 10**9
 ADVERSARIES: Final = 200
 COINS: Final = 20
 COIN: Final = 100
 """Money for one contract in one lane."""
 ADVERSARY_SHARE: Final = 10
-"""Every so manieth order is his."""
+"""One order of so many comes from the adversary."""
 TIMEOUT_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True)
 class Lanes:
-    """Some lanes of one stream of orders, and the transfers' only lane after them."""
+    """Some lanes of one stream of orders, followed by the only lane of transfers."""
 
     number: int
 
     def home(self, partition: int) -> Home:
-        return Home(Lane(partition), STREAM, partition, self.number, StreamKind.ORDERS, CASH_MAX)
+        return Home(LaneId(partition), STREAM, partition, self.number, StreamKind.ORDERS, CASH_MAX)
 
     def market(self, partition: int, name: str = "market") -> MarketId:
         """Return the name of a lane's market."""
@@ -61,7 +61,7 @@ class Lanes:
         )
 
     async def build(self, url: str) -> None:
-        """Make the tables, register the streams, fund everybody, open the markets."""
+        """Create the tables, register the streams, fund all accounts and open the markets."""
         await migrate(url, timeout_s=TIMEOUT_S)
         connection = await asyncpg.connect(url)
         try:
@@ -75,7 +75,7 @@ class Lanes:
                 )
         finally:
             await connection.close()
-        transfers = Lane(self.number)
+        transfers = LaneId(self.number)
         home = Home(transfers, TRANSFERS, 0, 1, StreamKind.TRANSFERS, CASH_MAX)
         cash = await self.desk(url, home)
         traders = [(_SETTINGS.trader(n), p) for p in range(self.number) for n in range(TRADERS)]
@@ -92,11 +92,11 @@ class Lanes:
     async def desk(self, url: str, home: Home) -> Desk:
         """Take a lane over, without a worker."""
         desk = await Desk.open(PostgresStore(url, timeout_s=TIMEOUT_S), home)
-        desk.limits = Limits(ROWS_A_BATCH)
+        desk.limits = Limits(ROWS_PER_BATCH)
         return desk
 
     def orders(self, orders: int, *, with_adversary: bool) -> Sequence[list[PlaceOrder]]:
-        """Return about as many orders, dealt to their lanes."""
+        """Return about so many orders, by lane."""
         settings = replace(_SETTINGS, markets=self.number, orders=orders)
         names = {settings.market(n): n for n in range(self.number)}
         markets = [self.market(partition) for partition in range(self.number)]
@@ -126,7 +126,7 @@ def adversary(number: int) -> AccountId:
 
 
 def _local(name: AccountId, partition: int) -> AccountId:
-    """Return the account that a trader of the flow has in a lane; the market maker has but one."""
+    """Return the account of a trader in a lane. The market maker has one account for all lanes."""
     return name if name == _SETTINGS.maker else AccountId(f"{name}.{partition}")
 
 

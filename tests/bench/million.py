@@ -1,21 +1,21 @@
-"""A database with a past: a million closed orders of other markets, by the accounts used here too.
+"""A database with a history: a million closed orders of other markets, by the same accounts.
 
-The past belongs to an earlier incarnation of the topics. It is bookkeeping, not noise: every order
-filled, two postings a trade, collateral locked and paid out, every pocket the sum of its postings.
-What is measured starts on copies (``CREATE DATABASE … TEMPLATE``) of this one database.
+The history belongs to an earlier incarnation of the topics, and its books are consistent. Every
+order is filled, every trade has two postings, collateral was locked and paid out, and every pocket
+is the sum of its postings. Measurements run on copies of it (``CREATE DATABASE … TEMPLATE``).
 
-Whoever trades in a moment has traded in the same lanes before, so a small part of the cash lies in
-a pocket there, the rest in the wallet. ``cold`` leaves everything in the wallet: then every lane
-must draw at the first order of every account, which is a start and not how a day goes.
+The accounts have traded in the same lanes before, so a small part of their cash is in a pocket
+there, and the rest is in the wallet. ``cold`` leaves everything in the wallet. Then every lane must
+draw at the first order of every account, as at the very beginning, and unlike a normal day.
 """
 
 from collections.abc import Sequence
 from typing import Final, TypeAlias
-from urllib.parse import urlsplit, urlunsplit
 
 import asyncpg
 
 from tests.bench.case import PARTITIONS, Case
+from tests.support.databases import execute, named
 from worker.adapters.postgres.catalog import register
 from worker.adapters.postgres.migrate import migrate
 from worker.domain import ids
@@ -27,15 +27,15 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 
 STRANGERS: Final = 18_000
 OLD_MARKETS: Final = 200
-ORDERS_A_BATCH: Final = 100
+ORDERS_PER_BATCH: Final = 100
 PLACED: Final = 10_000_000
-"""What an account has in each lane, of its 10**9: some hundred times an order's cost."""
+"""Cash of an account in each lane, out of 10**9. An order costs about a hundredth of it."""
 TIMEOUT_S: Final = 600.0
 TEMPLATE: Final = "past"
 _PAST: Final = "past.orders"
-_BULK: Final = ("orders", "trades", "ledger", "positions", "pockets", "batches", "payouts")
+_BULK: Final = ("orders", "trades", "postings", "positions", "pockets", "batches", "payouts")
 
-# trader(n, account), old(n, market, lane) and deal(k, …) are temporary; $1 is the trades wanted.
+# trader(n, account), old(n, market, lane) and deal(k, …) are temporary. $1 is the number of trades.
 _DEALS: Final = """
 CREATE TEMPORARY TABLE deal AS
 SELECT k, md5('trade' || k)::uuid AS trade, o.market, o.lane, b.account AS buyer,
@@ -69,7 +69,7 @@ INSERT INTO transfers
 SELECT md5('deposit' || n)::uuid, account, 'd0', true, 1000000000, 12 + n % 12, n, ''
   FROM trader""",
     """
-INSERT INTO ledger
+INSERT INTO postings
 SELECT trade, buyer, lane, market, 1, -price * quantity FROM deal
 UNION ALL
 SELECT trade, seller, lane, market, 1, price * quantity FROM deal
@@ -92,22 +92,22 @@ SELECT transfer, '00f51d9a-9a77-563f-9719-06b3e4aef4de', -3,
        '00000000-0000-0000-0000-000000000000'::uuid, 5, -amount
   FROM transfers""",
     """
-INSERT INTO ledger
+INSERT INTO postings
 SELECT md5('draw' || account || u.lane)::uuid, account, CASE side WHEN 0 THEN -1 ELSE u.lane END,
        '00000000-0000-0000-0000-000000000000'::uuid, 4,
        CASE side WHEN 0 THEN -1 ELSE 1 END * (greatest(-u.used, 0) + 1000)
-  FROM (SELECT account, lane, sum(amount) AS used FROM ledger
+  FROM (SELECT account, lane, sum(amount) AS used FROM postings
          WHERE lane >= 0 GROUP BY account, lane) AS u
  CROSS JOIN (VALUES (0), (1)) AS s(side)""",
     """
-INSERT INTO ledger
+INSERT INTO postings
 SELECT md5('place' || account || lane)::uuid, account, CASE side WHEN 0 THEN -1 ELSE lane END,
        '00000000-0000-0000-0000-000000000000'::uuid, 4,
        CASE side WHEN 0 THEN -amount ELSE amount END
   FROM place CROSS JOIN (VALUES (0), (1)) AS s(side)""",
     """
 INSERT INTO pockets
-SELECT account, lane, sum(amount) FROM ledger WHERE lane >= -1 GROUP BY account, lane""",
+SELECT account, lane, sum(amount) FROM postings WHERE lane >= -1 GROUP BY account, lane""",
     """
 INSERT INTO batches
 SELECT md5('batch' || n)::uuid, lane, b, 100 * (b - 1), 100 * b, 150 * (b - 1) + 1, 150 * b, 1,
@@ -129,15 +129,10 @@ UPDATE lanes l SET cash_in = t.amount
 )
 
 
-def database_url(server_url: str, name: str) -> str:
-    """Return the address of a database of the server."""
-    return urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-
-
 async def load(server_url: str, cases: Sequence[Case], orders: int, *, cold: bool) -> None:
-    """Make the template: ``orders`` earlier orders, and the markets of ``cases`` open, unused."""
+    """Make the template with ``orders`` earlier orders and the open markets of ``cases``."""
     await execute(server_url, f'CREATE DATABASE "{TEMPLATE}"')
-    url = database_url(server_url, TEMPLATE)
+    url = named(server_url, TEMPLATE)
     await migrate(url, timeout_s=TIMEOUT_S)
     await _stream(url, _PAST, StreamKind.ORDERS)
     await _stream(url, "past.transfers", StreamKind.TRANSFERS)
@@ -161,25 +156,18 @@ async def load(server_url: str, cases: Sequence[Case], orders: int, *, cold: boo
 
 
 async def copy(server_url: str, name: str, *, of: str = TEMPLATE) -> str:
-    """Return the address of a new copy of a database to which nobody is connected."""
+    """Return the address of a new copy of a database without connections."""
     await execute(server_url, f'CREATE DATABASE "{name}" TEMPLATE "{of}" STRATEGY FILE_COPY')
-    return database_url(server_url, name)
+    return named(server_url, name)
 
 
 async def drop(server_url: str, name: str) -> None:
     await execute(server_url, f'DROP DATABASE "{name}" WITH (FORCE)')
 
 
-async def execute(url: str, statement: str) -> None:
-    connection = await asyncpg.connect(url, command_timeout=TIMEOUT_S)
-    try:
-        await connection.execute(statement)
-    finally:
-        await connection.close()
-
-
 async def _stream(url: str, topic: str, kind: StreamKind) -> StreamRow:
-    return await register(url, topic, topic, kind, PARTITIONS, timeout_s=TIMEOUT_S)
+    wanted = StreamRow(topic, topic, kind, PARTITIONS, first_lane=0)
+    return await register(url, wanted, timeout_s=TIMEOUT_S)
 
 
 async def _open_markets(connection: Connection, url: str, case: Case) -> StreamRow:
@@ -226,7 +214,7 @@ def _home(stream: str, market_id: MarketId) -> tuple[str, int]:
 
 
 async def _name_traders(connection: Connection, used: Sequence[str]) -> None:
-    """Whoever trades in a moment has traded before, among many strangers."""
+    """Fill the list of traders with the accounts of the cases and many others."""
     names = [*used, *(f"stranger-{number:05}" for number in range(STRANGERS))]
     keys = [ids.account_key(name) for name in names]
     accounts = list(zip(keys, names, strict=True))
@@ -237,7 +225,7 @@ async def _name_traders(connection: Connection, used: Sequence[str]) -> None:
 
 
 async def _fill(connection: Connection, trades: int) -> None:
-    """Load without the primary keys, which are quicker built afterwards."""
+    """Load without primary keys, and build the keys afterwards, which is faster."""
     traders = await connection.fetchval("SELECT count(*) FROM trader")
     numbers = {"trades": trades, "markets": OLD_MARKETS, "traders": traders}
     keys = await connection.fetch(
@@ -249,7 +237,7 @@ async def _fill(connection: Connection, trades: int) -> None:
         await connection.execute(f"ALTER TABLE {key['relname']} DROP CONSTRAINT {key['conname']}")
     await connection.execute(_DEALS.format(**numbers))
     for statement in _LOAD:
-        await connection.execute(statement.format(**numbers, a_batch=ORDERS_A_BATCH))
+        await connection.execute(statement.format(**numbers, a_batch=ORDERS_PER_BATCH))
     for key in keys:
         text = f"ALTER TABLE {key['relname']} ADD CONSTRAINT {key['conname']} {key['text']}"
         await connection.execute(text)

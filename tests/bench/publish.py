@@ -1,4 +1,4 @@
-"""Puts a case's orders into their topic: ``python -m tests.bench.publish``, a process."""
+"""Publish a case's orders to their topic: ``python -m tests.bench.publish``."""
 
 import asyncio
 import json

@@ -1,11 +1,11 @@
-"""What lost races cost each lane: sixteen committers over one database, in virtual time.
+"""The cost of lost races for each lane: sixteen committers on one database, in virtual time.
 
-``python -m tests.bench.races``. The worker's own committers run on the database in memory, where,
-as on DSQL, whoever commits second has lost. Only the distance is made up: a round trip takes
-2.4 ms; a batch reads its snapshot and commits 10 ms later as one statement, 45 ms later in steps.
-Nobody sleeps and planning takes no time, so a seed gives the same figures on every machine.
+``make races`` runs the worker's own committers on the in-memory database, where the second commit
+loses, as on DSQL. Only the distance is simulated. A round trip takes 2.4 ms, and a batch commits
+10 ms after its snapshot as one statement, 45 ms after it in steps. Planning takes no time, so a
+seed gives the same figures on every machine.
 
-    cold start   all money is in the wallets of 200 traders common to all lanes
+    cold start   all money is in the wallets of 200 traders that all lanes share
     adversary    as in ``make emulate``: 20 coins among 200 accounts are drawn through all lanes
 """
 
@@ -25,27 +25,30 @@ from producers.flow import FlowSettings, hot
 from tests.bench.lanes import ADVERSARIES, COIN, COINS, Lanes, adversary
 from tests.simulation.loop import SimulatedLoop
 from tests.support.books import Desk, deposit, open_market, received
-from tests.support.fake_store import CalmLine, FakeDatabase, FakeStore, StoreCall
-from worker.commit import Committer, Owner, Refusals
+from tests.support.fake_database import FakeDatabase
+from tests.support.fake_store import CalmLine, FakeStore, StoreCall
+from worker.commit import Committer, Owner
 from worker.domain.commands import PlaceOrder
 from worker.domain.events import CancelReason, Event, OrderCancelled
-from worker.domain.plan import Answer, Batch
-from worker.domain.state import Home, Limits, StreamKind
-from worker.domain.units import CASH_MAX, Lane, Offset
+from worker.domain.facts import Limits
+from worker.domain.plan import AnswerCommands, Batch
+from worker.domain.state import Home, StreamKind
+from worker.domain.units import CASH_MAX, LaneId, Offset
 from worker.errors import Conflict, Refused
-from worker.lane import COMMANDS_A_BATCH
+from worker.intake import COMMANDS_PER_BATCH
 from worker.ports import Statement, System
+from worker.refusals import RefusalMonitor
 from worker.telemetry import LaneMetrics, Metrics, configure_logging
 
 LANES: Final = 16
 ROUND_TRIP_S: Final = 0.0024
 WINDOWS_S: Final = {"one statement": 0.010, "in steps": 0.045}
-"""From the snapshot to the commit."""
-ROWS_A_BATCH: Final = 300
-"""Fewer than on DSQL, for the sake of the machine that simulates it."""
+"""Time from the snapshot to the commit."""
+ROWS_PER_BATCH: Final = 300
+"""Fewer than on DSQL, to keep the simulation fast."""
 WARM_BATCHES: Final = 2
 SECONDS: Final = {"one statement": 1.0, "in steps": 4.0}
-"""About as many batches, and fewer than the orders last for."""
+"""Measured time, which gives about the same number of batches and does not use up the orders."""
 ORDERS: Final = 100_000
 RICH: Final = 10**9
 COMMON: Final = FlowSettings(seed=3, accounts=200, payouts=(COIN,), markets=LANES, orders=ORDERS)
@@ -53,7 +56,7 @@ FLOWS: Final = ("cold start", "adversary")
 
 
 class FarLine(CalmLine):
-    """A commit takes a while; what the way takes is the store's."""
+    """A connection whose commits take time. The store adds the time of round trips."""
 
     def __init__(self, window_s: float) -> None:
         self.window_s = window_s
@@ -64,7 +67,7 @@ class FarLine(CalmLine):
 
 
 class FarStore(FakeStore):
-    """Half a round trip each way, and counts what was lost."""
+    """A store with half a round trip each way, which counts lost races."""
 
     def __init__(self, database: FakeDatabase, line: FarLine, random: Random) -> None:
         super().__init__(database, line)
@@ -86,7 +89,7 @@ class FarStore(FakeStore):
 
 @dataclass(slots=True)
 class Runner:
-    """One lane at work on its backlog, and what became of it."""
+    """One lane that works on its backlog, with its measures."""
 
     committer: Committer
     store: FarStore
@@ -101,10 +104,10 @@ class Runner:
         first, began_s = state.next_offset, clock()
         while True:
             at = state.next_offset - first
-            waiting = self.orders[at : at + COMMANDS_A_BATCH]
+            waiting = self.orders[at : at + COMMANDS_PER_BATCH]
             assert waiting, "a lane ran out of orders"
             taken = [received(Offset(first + at + n), order) for n, order in enumerate(waiting)]
-            batch, _ = await self.committer.carry_out(Answer(taken))
+            batch, _ = await self.committer.carry_out(AnswerCommands(taken))
             self.commits_s.append(clock() - began_s)
             self.answered += batch.answered
             self.in_use += sum(_was_in_use(batch))
@@ -122,13 +125,13 @@ def _was_in_use(batch: Batch) -> Iterator[bool]:
 
 
 async def _built(lanes: Lanes, flow: str) -> FakeDatabase:
-    """Return a database with everybody's money in the wallets, and open markets."""
+    """Return a database with all money in the wallets, and open markets."""
     database = FakeDatabase()
     database.register("far.orders", "orders", StreamKind.ORDERS, lanes.number)
     database.register("far.transfers", "transfers", StreamKind.TRANSFERS, 1)
-    home = Home(Lane(lanes.number), "far.transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX)
+    home = Home(LaneId(lanes.number), "far.transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX)
     cash = await Desk.open(FakeStore(database), home)
-    cash.limits = Limits(ROWS_A_BATCH)
+    cash.limits = Limits(ROWS_PER_BATCH)
     named = {order.account_id for own in _orders(lanes, flow) for order in own}
     coins = {adversary(n): COIN if n < COINS else 1 for n in range(ADVERSARIES)}
     await cash.run(*(deposit(name, coins.get(name, RICH)) for name in sorted(named)))
@@ -162,12 +165,12 @@ async def _at_work(flow: str, window_s: float, seed: int) -> AsyncIterator[list[
         random = Random(f"{seed}/{partition}")
         store = FarStore(database, line, random)
         committer = Committer(
-            Owner("races", ROWS_A_BATCH, System(loop.time, asyncio.sleep, random)),
+            Owner("races", ROWS_PER_BATCH, System(loop.time, asyncio.sleep, random)),
             store,
             desk.state,
             desk.epoch,
             LaneMetrics(Metrics(), "far.orders", partition),
-            Refusals(),
+            RefusalMonitor(),
             published_batch_no=lambda: 0,
         )
         runners.append(Runner(committer, store, own))
@@ -202,7 +205,7 @@ async def run(flow: str, way: str, seed: int) -> str:
 
 _HEAD: Final = (
     "| flow | way | seed | lanes warm | after, s | orders/s | slowest lane | longest pause, s |"
-    " lost a batch | honest FUNDS_IN_USE per 1,000 |\n|---|---|---|---|---|---|---|---|---|---|"
+    " lost per batch | honest FUNDS_IN_USE per 1,000 |\n|---|---|---|---|---|---|---|---|---|---|"
 )
 
 

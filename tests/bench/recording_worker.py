@@ -1,9 +1,9 @@
-"""``python -m worker run``, remembering the statements that it commits.
+"""``python -m worker run`` with a record of the statements that it commits.
 
-The real command runs in this process; nothing of it is replaced but the store's class, by one that
-keeps a reference to each committed statement: a list append per batch. When the worker ends, after
-SIGTERM, the file named by the first argument holds what the replay needs; beside it, ``.first``, is
-the moment of the first record on the machine's monotonic clock.
+The real command runs in this process. Only the store's class is replaced by one that keeps a
+reference to each committed statement, at the cost of a list append per batch. After SIGTERM the
+statements are written for the replay, to the file of the first argument. A second file with the
+suffix ``.first`` has the monotonic time of the first record.
 """
 
 import pickle
@@ -26,7 +26,7 @@ COMMITTED: Final[list[Batch]] = []
 
 
 class RecordingStore(PostgresStore):
-    """The worker's store."""
+    """The worker's store, which also keeps its statements."""
 
     @override
     async def commit(self, statement: Statement) -> None:
@@ -35,7 +35,7 @@ class RecordingStore(PostgresStore):
 
 
 def _note_first_record(path: Path) -> None:
-    """Write down when the first record reaches a lane that takes some; then get out of the way."""
+    """Record when the first record reaches a lane that accepts it, and then remove the hook."""
     offer = Lane.offer
 
     def noting(lane: Lane, records: Sequence[Record]) -> None:
@@ -48,7 +48,7 @@ def _note_first_record(path: Path) -> None:
 
 
 def main() -> None:
-    """Run the worker until it is told to stop."""
+    """Run the worker until SIGTERM."""
     path = Path(sys.argv[1])
     setattr(app, "PostgresStore", RecordingStore)  # noqa: B010
     _note_first_record(path.with_suffix(".first"))

@@ -1,7 +1,7 @@
-"""What the database alone would do: the worker's own statements, byte for byte, one after another.
+"""The database alone: the worker's own statements, byte for byte, one after another.
 
-As many connections as there were lanes, with the lanes' settings; each runs its lane's batches in
-their order. A batch that draws from another lane's pocket may have to wait for that lane here.
+There are as many connections as lanes, with the same settings, and each runs the batches of its
+lane in their order. A batch that draws from another lane's pocket may have to wait for that lane.
 """
 
 import asyncio
@@ -21,12 +21,12 @@ Batch = tuple[int, int, tuple[object, ...]]
 TIMEOUT_S: Final = 60.0
 TRIES_MAX: Final = 200
 _EPOCH: Final = 1
-"""Where the epoch stands among the parameters, from 0."""
+"""Index of the epoch among the parameters."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayResult:
-    """How long the statements took."""
+    """Time and retries of the statements."""
 
     batches: int
     retries: int
@@ -34,14 +34,14 @@ class ReplayResult:
 
 
 async def replay(url: str, batches: Sequence[Batch]) -> ReplayResult:
-    """Run ``batches`` on a database as it was before the first of them."""
+    """Run ``batches`` on a database in the state before the first batch."""
     lanes: dict[int, list[tuple[object, ...]]] = {}
     for lane, _, parameters in sorted(batches, key=lambda batch: batch[:2]):
         lanes.setdefault(lane, []).append(parameters)
     await _own(url, {lane: rows[0][_EPOCH] for lane, rows in lanes.items()})
     connections = [await connect(url, LANE_SETTINGS, timeout_s=TIMEOUT_S) for _ in lanes]
     for connection in connections:
-        # So that no lane pays for parsing: the worker's connections have been at work too.
+        # Prepared first, because the worker's connections had also been in use for a while.
         await connection.prepare(statements.COMMIT_BATCH)
     began_s = time.monotonic()
     retries = await asyncio.gather(*map(_run, connections, lanes.values()))
@@ -64,7 +64,7 @@ async def _own(url: str, epochs: Mapping[int, object]) -> None:
 async def _run(
     connection: "asyncpg.Connection[asyncpg.Record]", rows: Sequence[tuple[object, ...]]
 ) -> int:
-    """Run a lane's statements; return how often one had to wait for another lane."""
+    """Run a lane's statements, and return how often one had to wait for another lane."""
     retries = 0
     rng = random.Random(len(rows))
     for parameters in rows:

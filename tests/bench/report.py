@@ -1,4 +1,4 @@
-"""The numbers of a run: a table for people, and ``bench.json`` for programs."""
+"""The results of a run, as a table for people and as ``bench.json`` for programs."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from tests.bench.seed_workers import SeedResult
 
 @dataclass(frozen=True, slots=True)
 class WorkerResult:
-    """What the worker did with the measured orders."""
+    """The worker's result for the measured orders."""
 
     seconds: float
     batches: int
@@ -29,7 +29,7 @@ class WorkerResult:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One flow, measured."""
+    """The measurements of one flow."""
 
     case: Case
     seed: SeedResult
@@ -46,7 +46,7 @@ class Result:
         return self.case.orders / self.replay.seconds
 
     def numbers(self) -> dict[str, float]:
-        """Return what ``bench.json`` holds."""
+        """Return the content of ``bench.json``."""
         return {
             "seed_way_per_s": round(self.seed.per_s, 1),
             "worker_per_s": round(self.worker_per_s, 1),
@@ -64,7 +64,7 @@ def write(path: Path, results: Sequence[Result]) -> None:
 
 
 def table(results: Sequence[Result], history: int) -> str:
-    """Return the table, a line a number, a column a flow."""
+    """Return the table, with a row per measure and a column per flow."""
     columns = [_column(result) for result in results]
     lines = [f"{'':34}" + "".join(f"{result.case.name:>22}" for result in results)]
     lines += [
@@ -82,7 +82,7 @@ def table(results: Sequence[Result], history: int) -> str:
 
 
 def machine() -> str:
-    """Return what this ran on, and how busy others kept it."""
+    """Describe the machine and its load."""
     memory_gb = psutil.virtual_memory().total / 2**30
     load = ", ".join(f"{value:.1f}" for value in os.getloadavg())
     return (

@@ -1,7 +1,7 @@
-"""Eight workers of the seed's way, over one or more processes, fed from memory.
+"""Eight workers of the seed's way in one or more processes, fed from memory.
 
-Run as ``python -m tests.bench.seed_workers`` it is one of the processes: it prepares, says so, and
-begins when it is told to. All clocks are the machine's one monotonic clock.
+``python -m tests.bench.seed_workers`` is one of the processes. It prepares, prints that it is
+ready, and begins on a signal from its standard input. All times are the machine's monotonic time.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from worker.embedded import EmbeddedPostgres
 
 WORKERS: Final = 8
 TIME_S: Final = 120.0
-"""The longest that one process may take for anything."""
+"""Time limit of one process for each of its phases."""
 SETTINGS: Final = {
     "application_name": "seed",
     "default_transaction_isolation": "repeatable read",
@@ -35,7 +35,7 @@ SETTINGS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class SeedResult:
-    """What all eight did."""
+    """The sum of all eight workers."""
 
     orders: int
     trades: int
@@ -58,7 +58,7 @@ class SeedResult:
 async def run(
     postgres: EmbeddedPostgres, url: str, case: Case, *, seconds: float, processes: int
 ) -> SeedResult:
-    """Answer the flow's orders from its first, all or as many as ``seconds`` allow."""
+    """Answer the flow's orders from the first on, all or as many as ``seconds`` allow."""
     connection = await asyncpg.connect(url)
     await connection.execute(OUTBOX)
     await connection.close()
@@ -75,7 +75,7 @@ async def run(
     try:
         async with asyncio.timeout(TIME_S + seconds):
             for child in children:
-                assert child.stdout is not None, "a pipe was asked for"
+                assert child.stdout is not None, "stdout is a pipe"
                 assert await child.stdout.readline() == b"ready\n", "a worker of the seed failed"
             before_s = cpu_seconds(postgres.pid)
             outputs = await asyncio.gather(*(child.communicate(b"go\n") for child in children))
@@ -128,7 +128,7 @@ async def _work(options: argparse.Namespace) -> None:
 
 
 def _share(markets: Sequence[Market], number: int) -> Sequence[Market]:
-    """Deal the markets: three each of the 24, so that all workers are equally busy."""
+    """Return three of the 24 markets for each worker, so that all are equally busy."""
     return markets[number::WORKERS]
 
 
@@ -148,5 +148,5 @@ def _parser() -> argparse.ArgumentParser:
 
 
 if __name__ == "__main__":
-    assert MARKETS % WORKERS == 0, "every worker has as many markets"
+    assert MARKETS % WORKERS == 0, "every worker has the same number of markets"
     uvloop.run(_work(_parser().parse_args()))

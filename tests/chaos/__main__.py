@@ -1,6 +1,7 @@
-"""``python -m tests.chaos --minutes 10``: everything that recovers is broken, under live load.
+"""Faults in workers, database and brokers under live load: ``python -m tests.chaos --minutes 10``.
 
-Ends with a replay of the whole history; 1 if anything did not hold, or too little was broken.
+The run ends with a replay of the whole history. The exit code is 1 if an invariant was violated or
+too few faults hit.
 """
 
 import argparse
@@ -20,26 +21,26 @@ LOGS: Final = Path("build/chaos-logs")
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.chaos", description=__doc__)
-    parser.add_argument("--minutes", type=float, default=10.0, help="of faults (%(default)s)")
-    parser.add_argument("--seed", type=int, help="the same seed, the same faults at the same times")
-    parser.add_argument("--rate", type=float, default=100.0, help="orders a second (%(default)s)")
+    parser.add_argument("--minutes", type=float, default=10.0, help="length (%(default)s)")
+    parser.add_argument("--seed", type=int, help="seed of the faults and their times")
+    parser.add_argument("--rate", type=float, default=100.0, help="orders per second (%(default)s)")
     given = parser.parse_args()
     drawn = {} if given.seed is None else {"seed": given.seed}
-    # It complains about every broker that is away, which is the purpose here.
+    # aiokafka logs every unreachable broker, and a run makes many unreachable.
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     options = Options(
-        length_s=given.minutes * 60.0, rate=given.rate, tell=_tell, logs=LOGS, **drawn
+        length_s=given.minutes * 60.0, rate=given.rate, show=_show, logs=LOGS, **drawn
     )
     result = asyncio.run(run(options))
     REPORT.parent.mkdir(exist_ok=True)
     REPORT.write_text(f"{json.dumps(result.as_json(), indent=2)}\n", encoding="utf-8")
     for line in lines(result):
-        _tell(line)
+        _show(line)
     return 1 if result.failed else 0
 
 
 def lines(result: Result) -> list[str]:
-    """Return the table."""
+    """Return the table of results."""
     table: list[tuple[str, object]] = []
     for front in Front:
         kinds = [name for name, kind in KINDS.items() if kind.front is front]
@@ -49,14 +50,14 @@ def lines(result: Result) -> list[str]:
         ("kills and cuts, at least", result.wanted),
         ("records answered", result.records),
         ("events checked by replay", result.events),
-        ("batches planned again", result.batches),
+        ("batches replayed", result.batches),
         ("trades", result.trades),
         ("repeated events, dropped by their seq", result.repeats),
         ("commands sent again, answered DUPLICATE", result.duplicates),
-        ("runs of the load, of which again", f"{result.loads} / {result.loads_again}"),
+        ("load runs / repeated load runs", f"{result.loads} / {result.loads_again}"),
         ("workers started", result.workers),
-        ("longest stop of a lane, s", result.longest_stop_s),
-        ("seconds in all", result.seconds),
+        ("longest stall of a lane, s", result.longest_stop_s),
+        ("total time, s", result.seconds),
         ("violations", len(result.violations)),
     ]
     shown = [f"{name:<52}{_number(value)}" for name, value in table]
@@ -70,10 +71,10 @@ def _number(value: object) -> str:
 def _verdict(result: Result) -> str:
     if result.violations:
         return "VIOLATED"
-    return "everything held" if result.enough else "too little was broken"
+    return "all invariants held" if result.enough else "too few faults"
 
 
-def _tell(line: str) -> None:
+def _show(line: str) -> None:
     print(line, flush=True)
 
 

@@ -1,64 +1,99 @@
-"""The hands that break things: each kind of fault of ``mix`` is a method here, and mends itself."""
+"""The faults: each kind of ``mix`` is a method here, which also repairs the damage."""
 
 import asyncio
 from collections import Counter
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import count
 from signal import SIGCONT, SIGSTOP, SIGUSR1
 from typing import Final
+
+from aiokafka.errors import KafkaError
 
 from tests.chaos.mix import KINDS, Move, Sort
 from tests.chaos.stage import BROKERS, WORKERS, Stage
 from tests.chaos.worker import BLOCKED_S
+from tests.hostile import records
+from tests.hostile.attack import Victim
 from tests.support.pgproxy import Fault
+from tests.support.system import System
+from tests.support.topics import administrator, configure
+from worker import topic_rules
+from worker.embedded import EmbeddedKafka
+from worker.ports import TopicPartition
 
 SPRING_S: Final = 20.0
-"""So long a trap waits for a batch."""
+"""How long a trap waits for a batch."""
 SLOW_S: Final = 0.15
+ATTACK_S: Final = 40.0
+"""Time for an attack or a change of settings, while brokers may be away."""
+SETTINGS_TRIES: Final = 30
+"""Attempts to set a topic right again, a second apart."""
+SMALL_BATCH_BYTES: Final = "512"
+
+
+@dataclass(frozen=True, slots=True)
+class Attacked:
+    """A partition of orders, for the attacks of `tests.hostile`."""
+
+    kafka: EmbeddedKafka
+    system: System
+    lane: TopicPartition
 
 
 class Havoc:
-    """Plays moves, and counts those that hit."""
+    """Plays moves, and counts the moves that hit."""
 
     def __init__(self, stage: Stage) -> None:
         self._stage = stage
         self._clock = asyncio.get_running_loop().time
         self._began_s = self._clock()
-        self._hands: dict[str, Callable[[Move], Awaitable[bool]]] = {
+        self._faults: dict[str, Callable[[Move], Awaitable[bool]]] = {
             "worker killed": self._kill_worker,
             "worker asked to stop": self._replace_worker,
             "worker stopped past its session": self._stop_worker,
             "worker's event loop blocked": self._block_worker,
-            "worker comes and goes": self._come_and_go,
+            "worker joins and leaves": self._join_and_leave,
             "statement cut before it arrives": self._trap(Fault.BEFORE),
-            "statement cut in its middle": self._trap(Fault.MIDDLE),
-            "reply to a commit lost": self._trap(Fault.AFTER),
-            "statement in limbo, arrives later": self._trap(Fault.LIMBO),
-            "reply to a commit swallowed": self._trap(Fault.SWALLOW),
-            "statement held up": self._trap(Fault.HOLD),
-            "database says goodbye": self._goodbye,
-            "every line to the database cut": self._cut_database,
+            "statement cut in the middle": self._trap(Fault.MIDDLE),
+            "connection cut after a commit": self._trap(Fault.AFTER),
+            "statement arrives late": self._trap(Fault.LIMBO),
+            "reply to a commit lost": self._trap(Fault.SWALLOW),
+            "statement delayed": self._trap(Fault.HOLD),
+            "database ends its sessions": self._goodbye,
+            "database unreachable": self._cut_database,
             "database slow": self._slow_database,
             "database killed": self._kill_database,
             "broker killed": self._kill_broker,
             "broker stopped": self._stop_broker,
             "broker restarted": self._restart_broker,
-            "lines to a broker cut": self._cut_broker,
-            "lines to all brokers cut": self._cut_brokers,
-            "a broker silent": self._silence_broker,
+            "broker unreachable": self._cut_broker,
+            "all brokers unreachable": self._cut_brokers,
+            "broker silent": self._silence_broker,
             "all brokers silent": self._silence_brokers,
+            "header names are not UTF-8": self._attack(records.send_odd_names),
+            "batches of every codec": self._attack(records.send_every_codec),
+            "large values": self._attack(records.send_wide_values),
+            "mistakes of clients": self._attack(records.send_corpus),
+            "compression bomb": self._attack(records.send_bomb),
+            "transactions aborted": self._attack(records.abort_transactions),
+            "transaction left open": self._attack(records.leave_transaction_open),
+            "orders stamped by senders": self._let_senders_stamp,
+            "batches of events refused": self._refuse_events,
         }
-        assert self._hands.keys() == KINDS.keys()
+        assert self._faults.keys() == KINDS.keys()
         self.done: Counter[str] = Counter()
+        self._numbers = count()
 
     def count(self, sort: Sort) -> int:
-        """Return how many faults of a sort there were so far."""
+        """Return the number of faults of a sort so far."""
         return sum(n for name, n in self.done.items() if KINDS[name].sort is sort)
 
     async def play(self, moves: Sequence[Move]) -> None:
-        """Do one after the other, each when its time has come."""
+        """Make the moves one after the other, each at its time."""
         for move in moves:
             await asyncio.sleep(max(0.0, self._began_s + move.at_s - self._clock()))
-            hit = await self._hands[move.name](move)
+            hit = await self._faults[move.name](move)
             self.done[move.name] += hit
 
     # Workers.
@@ -90,7 +125,7 @@ class Havoc:
         await asyncio.sleep(BLOCKED_S)
         return True
 
-    async def _come_and_go(self, move: Move) -> bool:
+    async def _join_and_leave(self, move: Move) -> bool:
         guest = self._stage.start_worker()
         await asyncio.sleep(move.seconds)
         await self._stage.ask_to_stop(guest)
@@ -187,4 +222,55 @@ class Havoc:
         await asyncio.sleep(move.seconds)
         for gate in self._stage.gates:
             await gate.up()
+        return True
+
+    # The inputs.
+
+    def _attack(
+        self, burst: Callable[[Victim, int], Awaitable[int]]
+    ) -> Callable[[Move], Awaitable[bool]]:
+        async def attack(move: Move) -> bool:
+            system = self._stage.system
+            lane = TopicPartition(system.settings.orders_topic, move.target % system.partitions)
+            try:
+                async with asyncio.timeout(ATTACK_S):
+                    await burst(Attacked(self._stage.kafka, system, lane), next(self._numbers))
+            except (TimeoutError, KafkaError):
+                return False
+            return True
+
+        return attack
+
+    async def _let_senders_stamp(self, move: Move) -> bool:
+        topic, right = self._stage.system.settings.orders_topic, topic_rules.INPUT_SETTINGS
+        wrong = {**right, topic_rules.STAMPS: topic_rules.CREATE_TIME}
+        return await self._misconfigure(move, topic, wrong, right)
+
+    async def _refuse_events(self, move: Move) -> bool:
+        """Let the broker refuse nearly every batch of events."""
+        topic, right = self._stage.system.settings.events_topic, topic_rules.OUTPUT_SETTINGS
+        wrong = {**right, topic_rules.BATCH_BYTES: SMALL_BATCH_BYTES}
+        return await self._misconfigure(move, topic, wrong, right)
+
+    async def _misconfigure(
+        self, move: Move, topic: str, wrong: Mapping[str, str], right: Mapping[str, str]
+    ) -> bool:
+        """Give a topic wrong settings for a while. Workers that start meanwhile refuse to."""
+        hit = await self._configured(topic, wrong)
+        await asyncio.sleep(move.seconds)
+        for _ in range(SETTINGS_TRIES):
+            if await self._configured(topic, right):
+                return hit
+            await asyncio.sleep(1.0)
+        raise AssertionError(f"{topic} could not be set back to {right}")
+
+    async def _configured(self, topic: str, settings: Mapping[str, str]) -> bool:
+        try:
+            async with (
+                asyncio.timeout(ATTACK_S),
+                administrator(self._stage.kafka.bootstrap) as admin,
+            ):
+                await configure(admin, topic, **settings)
+        except (TimeoutError, KafkaError, AssertionError):
+            return False
         return True

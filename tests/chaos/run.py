@@ -1,4 +1,4 @@
-"""One run: load, faults on three fronts, calm, everything answered, the whole history replayed."""
+"""One run: load and faults on three fronts, then calm, answers, and a replay of the history."""
 
 import asyncio
 import shutil
@@ -16,10 +16,10 @@ from tests.chaos.watch import Watch
 from tests.support.invariants import check, gather, seq_of
 from worker.ports import TopicPartition
 
-TELL_EVERY_S: Final = 10.0
+SHOW_EVERY_S: Final = 10.0
 ANSWERED_S: Final = 240.0
 SEGMENT_S: Final = 45.0
-"""For so long a load of one seed takes; then come other markets and other accounts."""
+"""Duration of the load of one seed. The next seed has other markets and accounts."""
 MARKETS: Final = 12
 ACCOUNTS: Final = 150
 SWEEP: Final = 150
@@ -28,19 +28,19 @@ LOADS_SEED: Final = 1_000
 
 @dataclass(frozen=True)
 class Options:
-    """What to do. ``rate`` is orders per second."""
+    """Parameters of a run. ``rate`` is orders per second."""
 
     length_s: float
     seed: int = field(default_factory=lambda: SystemRandom().randrange(1_000_000))
     rate: float = 100.0
-    tell: Callable[[str], None] = lambda _: None
+    show: Callable[[str], None] = lambda _: None
     logs: Path | None = None
-    """Where every process's log is kept if something did not hold."""
+    """Directory for the logs of all processes if an invariant is violated."""
 
 
 @dataclass
 class Result:
-    """What came of it."""
+    """The outcome of a run."""
 
     seed: int
     seconds: float
@@ -65,7 +65,7 @@ class Result:
 
     @property
     def enough(self) -> bool:
-        """Return whether the mix broke as much as it should."""
+        """Return whether enough kills and cuts hit."""
         return self.kills_and_cuts >= self.wanted
 
     @property
@@ -77,17 +77,17 @@ class Result:
 
 
 async def run(options: Options) -> Result:
-    """Break everything for a while, then see whether all of it still holds."""
+    """Break everything for a while, then check all invariants."""
     clock = asyncio.get_running_loop().time
     began_s = clock()
     async with Stage.start() as stage:
-        options.tell(f"seed {options.seed}: servers and workers stand, {clock() - began_s:.0f} s")
+        options.show(f"seed {options.seed}: servers and workers run, {clock() - began_s:.0f} s")
         watch, havoc = Watch(stage.system), Havoc(stage)
         seeds = await _break(stage, watch, havoc, options)
-        options.tell("calm: everything is to be answered, then every market resolved")
+        options.show("calm: waiting for all answers, then resolving every market")
         await stage.look_at_database()
         violations = await _settle(stage, watch, seeds)
-        options.tell("everything is compared, and every batch planned again")
+        options.show("comparing everything, replaying every batch")
         await stage.system.log.read()
         stage.check_workers()
         violations += [*stage.complaints, *await _violations(stage)]
@@ -97,14 +97,14 @@ async def run(options: Options) -> Result:
 
 
 async def _break(stage: Stage, watch: Watch, havoc: Havoc, options: Options) -> list[int]:
-    """Publish and break things until the time is up; return the seeds of what was published."""
+    """Publish and break things until the time is up, and return the published seeds."""
     seeds: list[int] = []
     playing = [havoc.play(moves) for moves in mix(options.seed, options.length_s).values()]
     side = [
         asyncio.create_task(work)
         for work in (
             watch.run(),
-            _tell(stage, watch, havoc, options),
+            _show(stage, watch, havoc, options),
             _publish(stage, options, seeds),
         )
     ]
@@ -121,7 +121,7 @@ async def _break(stage: Stage, watch: Watch, havoc: Havoc, options: Options) -> 
 
 
 async def _publish(stage: Stage, options: Options, seeds: list[int]) -> None:
-    """Publish flow after flow, each of another seed, and each through ``producers.load``."""
+    """Publish one flow after another with ``producers.load``, each with its own seed."""
     orders = int(options.rate * SEGMENT_S)
     for seed in count(LOADS_SEED * (options.seed + 1)):
         seeds.append(seed)
@@ -135,21 +135,21 @@ def _flow(orders: int) -> tuple[str, ...]:
     return tuple(word for name, size in sizes.items() for word in (f"--{name}", str(size)))
 
 
-async def _tell(stage: Stage, watch: Watch, havoc: Havoc, options: Options) -> None:
+async def _show(stage: Stage, watch: Watch, havoc: Havoc, options: Options) -> None:
     clock = asyncio.get_running_loop().time
     began_s = clock()
     while True:
-        await asyncio.sleep(TELL_EVERY_S)
+        await asyncio.sleep(SHOW_EVERY_S)
         stage.check_workers()
-        told = "  ".join(f"{havoc.count(sort):>3} {sort}" for sort in Sort)
-        options.tell(
+        faults = "  ".join(f"{havoc.count(sort):>3} {sort}" for sort in Sort)
+        options.show(
             f"{clock() - began_s:>5.0f} s  {watch.asked:>7,} records  {watch.answered:>7,} answered"
-            f"  {told}  {watch.stopped} lanes still  longest stop {watch.longest_stop_s:.1f} s"
+            f"  {faults}  {watch.stopped} lanes stalled  longest {watch.longest_stop_s:.1f} s"
         )
 
 
 async def _settle(stage: Stage, watch: Watch, seeds: list[int]) -> list[str]:
-    """Wait until all is answered, resolve what was opened, and wait again."""
+    """Wait until all commands are answered, resolve every market, and wait again."""
     watching = asyncio.create_task(watch.run())
     try:
         await stage.system.answered(ANSWERED_S)
@@ -158,7 +158,7 @@ async def _settle(stage: Stage, watch: Watch, seeds: list[int]) -> list[str]:
         await stage.system.answered(ANSWERED_S)
     except AssertionError as error:
         lanes = await stage.system.database.fetch("SELECT * FROM lanes ORDER BY lane")
-        return [f"not everything is answered: {error}; {[dict(row) for row in lanes]}"]
+        return [f"commands without an answer: {error}; {[dict(row) for row in lanes]}"]
     finally:
         watching.cancel()
         await asyncio.gather(watching, return_exceptions=True)
@@ -169,7 +169,7 @@ async def _violations(stage: Stage) -> list[str]:
     system = stage.system
     try:
         evidence = await gather(system.settings, system.database, system.log.records)
-        # It takes minutes after a long run, and connections want to be looked after.
+        # In a thread, because the check takes minutes and connections need the event loop.
         await asyncio.to_thread(check, evidence)
     except AssertionError as error:
         return [str(error)]

@@ -1,7 +1,7 @@
-"""The exchange that is broken on purpose: three brokers, PostgreSQL behind a proxy, workers, load.
+"""The exchange that is broken on purpose: three brokers, PostgreSQL, workers, load.
 
-Whoever looks on and whoever publishes takes the straight way; workers reach the brokers through
-gates and the database through the proxy.
+Workers connect to the brokers through gates and to the database through a proxy. The checks and the
+load connect directly.
 """
 
 import asyncio
@@ -14,33 +14,39 @@ from functools import partial
 from typing import Final
 
 import asyncpg
+from pydantic import SecretStr
 
-from tests.support.detour import Gates
+from tests.chaos.detour import Gates
 from tests.support.eventually import eventually
 from tests.support.pgproxy import PgProxy
 from tests.support.system import System
-from worker.config import PREFIX
+from worker import config, topic_rules
 from worker.embedded import EmbeddedError, EmbeddedKafka, EmbeddedPostgres
 from worker.embedded.crew import Crew
 from worker.embedded.process import Child
+from worker.exit_codes import UNDRAINED, USAGE
 
 BROKERS: Final = 3
 WORKERS: Final = 3
 PARTITIONS: Final = 4
 DATABASE_TIMEOUT_S: Final = 5.0
 KAFKA_TIMEOUT_S: Final = 2.5
-"""Shorter than many outages, so that sends fail and are not just late."""
+"""Shorter than many outages, so that sends fail and are not only late."""
 DRAIN_S: Final = 12.0
 END_S: Final = 45.0
-"""How long a worker may take to end that was asked to, whatever is broken at that time."""
+"""Time for a worker to end after SIGTERM, whatever is broken at that time."""
 LOAD_S: Final = 600.0
+REFUSED_SETTINGS: Final = tuple(
+    name.encode() for name in (topic_rules.STAMPS, topic_rules.BATCH_BYTES)
+)
+"""The settings that `Havoc` gets wrong."""
 LOADS_MAX: Final = 20
-"""So often a part of a flow is begun again before something else must be wrong."""
+"""Attempts to publish a part of a flow. More failures have another cause than the faults."""
 
 
 @dataclass
 class Stage:
-    """Everything that can break, and a hand on it."""
+    """Everything that can break, with the means to break it."""
 
     kafka: EmbeddedKafka
     gates: Gates
@@ -56,7 +62,7 @@ class Stage:
     @classmethod
     @asynccontextmanager
     async def start(cls) -> AsyncIterator["Stage"]:
-        """Start everything, and end it whatever happens."""
+        """Start everything, and stop everything whatever happens."""
         async with AsyncExitStack() as stack:
             postgres, kafka = await asyncio.gather(
                 asyncio.to_thread(EmbeddedPostgres.start),
@@ -83,39 +89,51 @@ class Stage:
         return self.crew.start(f"worker-{self.started['worker']:03}", "tests.chaos.worker", "run")
 
     def kill(self, slot: int) -> None:
-        """Kill a worker, which can finish nothing any more, and start another in its place."""
+        """Kill a worker, without a chance to finish, and start another in its place."""
         self.slots[slot].end(signal.SIGKILL, deadline_s=END_S)
         self.slots[slot] = self.start_worker()
 
     async def ask_to_stop(self, worker: Child) -> None:
-        """Let a worker end, as in a deployment: it has so and so long, and must say 0."""
+        """Send SIGTERM to a worker, which must exit in time, drained unless a fault prevents it."""
         worker.send(signal.SIGTERM)
         try:
             await eventually(partial(_has_ended, worker), END_S)
         except AssertionError:
             worker.end(signal.SIGKILL, deadline_s=END_S)
-        # One that has only just begun dies of it as any program does.
-        died_young = worker.exit_code == -signal.SIGTERM and not self.has_begun(worker)
-        if worker.exit_code != 0 and not died_young:
-            text = f"was asked to end, and ended with {worker.exit_code}"
+        # A worker that has not yet installed its handler, or is about to end, dies from the signal.
+        died_young = worker.exit_code == -signal.SIGTERM and (
+            not self.has_begun(worker) or self.refuses_a_topic(worker)
+        )
+        refused = worker.exit_code == USAGE and self.refuses_a_topic(worker)
+        if worker.exit_code not in {0, UNDRAINED} and not (died_young or refused):
+            text = f"got SIGTERM and exited with {worker.exit_code}"
             self.complaints.append(str(worker.error(text)))
 
     @staticmethod
     def has_begun(worker: Child) -> bool:
-        """Return whether a worker has said anything yet: before, it does not hear signals."""
+        """Return whether a worker has logged anything. Before that, it handles no signal."""
         return worker._log.stat().st_size > 0
 
+    @staticmethod
+    def refuses_a_topic(worker: Child) -> bool:
+        """Return whether a worker has said that it cannot start with a topic's settings."""
+        *_, last = [b"", *worker._log.read_bytes().splitlines()]
+        return b"command_failed" in last and any(name in last for name in REFUSED_SETTINGS)
+
     def check_workers(self) -> None:
-        """Note a worker that has ended unasked: an outage is not a reason."""
+        """Record a worker that has ended by itself, for which no outage is a reason."""
         for slot, worker in enumerate(self.slots):
-            if worker.exit_code is not None:
-                self.complaints.append(str(worker.error(f"ended unasked with {worker.exit_code}")))
+            if worker.exit_code == USAGE and self.refuses_a_topic(worker):
+                self.slots[slot] = self.start_worker()
+            elif worker.exit_code is not None:
+                text = f"ended by itself with {worker.exit_code}"
+                self.complaints.append(str(worker.error(text)))
                 self.slots[slot] = self.start_worker()
 
     # Load.
 
     async def load(self, seed: int, *options: str) -> None:
-        """Publish a part of a seed's flow, again if it was not all acknowledged: ids stay."""
+        """Publish a part of a seed's flow until all of it is acknowledged. Repeats keep the ids."""
         settings = self.system.settings
         for _ in range(LOADS_MAX):
             self.started["load"] += 1
@@ -144,7 +162,7 @@ class Stage:
     # The end.
 
     async def look_at_database(self) -> None:
-        """Connect anew: the old connection may have broken with the server."""
+        """Connect again, because the old connection may have broken with the server."""
         self.system.database.terminate()
         self.system.database = await asyncpg.connect(self.database_url)
 
@@ -154,14 +172,13 @@ def _has_ended(child: Child) -> bool:
 
 
 def _environment(system: System, bootstrap: str, database_url: str) -> Mapping[str, str]:
-    given = {
-        **system.settings.model_dump(),
+    changed = {
         "bootstrap_servers": bootstrap,
-        "database_url": database_url,
+        "database_url": SecretStr(database_url),
         "database_timeout_s": DATABASE_TIMEOUT_S,
         "kafka_timeout_s": KAFKA_TIMEOUT_S,
         "drain_s": DRAIN_S,
         "http_port": 0,
         "log_json": True,
     }
-    return {f"{PREFIX}{name.upper()}": str(value) for name, value in given.items()}
+    return config.environment(system.settings.model_copy(update=changed))

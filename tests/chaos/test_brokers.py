@@ -1,24 +1,21 @@
-"""Three brokers, of which two must have a record: killed, stopped, silent, out of reach."""
+"""Three brokers, two of which must have each record, are killed, frozen, silent or unreachable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Sequence
-from itertools import cycle
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
-from producers import PlaceOrder
-from tests.support.books import buy, deposit, open_market, sell
-from tests.support.detour import Gates
+from tests.chaos.detour import Gates
+from tests.support.books import crossing
 from tests.support.eventually import eventually
 from tests.support.system import Member, System
 from worker.domain.units import MarketId
 from worker.embedded import EmbeddedKafka
 from worker.errors import BrokerError
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 BROKERS = 3
-RICH = 10**9
 RECOVERED_S = 90.0
 
 
@@ -38,7 +35,7 @@ async def gates(cluster: EmbeddedKafka) -> AsyncIterator[Gates]:
 async def system(
     database_url: str, cluster: EmbeddedKafka, gates: Gates, topic_prefix: str
 ) -> AsyncIterator[System]:
-    """Its workers are gone before the gates are."""
+    """An exchange whose workers end before the gates close."""
     assert len(gates) == BROKERS
     async with System.start(database_url, cluster.bootstrap, topic_prefix) as system:
         yield system
@@ -46,13 +43,13 @@ async def system(
 
 @pytest.mark.timeout(300)
 @pytest.mark.shows("W16", "F35")
-async def test_every_broker_in_turn_may_die(
+async def test_each_broker_may_die_in_turn(
     system: System, cluster: EmbeddedKafka, gates: Gates
 ) -> None:
     member, markets = await _at_work(system, gates)
 
     for broker in range(BROKERS):
-        loading = asyncio.create_task(system.publish(*_crossing(markets, 600)))
+        loading = asyncio.create_task(system.publish(*crossing(markets, 600)))
         await asyncio.to_thread(cluster.kill, broker)
         await loading
         await system.answered(RECOVERED_S)
@@ -64,15 +61,15 @@ async def test_every_broker_in_turn_may_die(
 
 @pytest.mark.timeout(300)
 @pytest.mark.shows("W11", "F64")
-async def test_with_too_few_brokers_nothing_is_lost_and_all_goes_on_later(
+async def test_too_few_brokers_lose_nothing(
     system: System, cluster: EmbeddedKafka, gates: Gates
 ) -> None:
     member, markets = await _at_work(system, gates, kafka_timeout_s=2.0)
-    await system.publish(*_crossing(markets, 600))
+    await system.publish(*crossing(markets, 600))
 
     for broker in (0, 1):
         await asyncio.to_thread(cluster.kill, broker)
-    loading = asyncio.create_task(system.publish(*_crossing(markets, 600)))
+    loading = asyncio.create_task(system.publish(*crossing(markets, 600)))
     await eventually(lambda: member.metric("publish_failures_total") >= 1, RECOVERED_S)
     for broker in (0, 1):
         await asyncio.to_thread(cluster.restart, broker)
@@ -85,12 +82,12 @@ async def test_with_too_few_brokers_nothing_is_lost_and_all_goes_on_later(
 
 @pytest.mark.timeout(300)
 @pytest.mark.shows("W10", "F33")
-async def test_brokers_that_nobody_reaches_are_waited_for(system: System, gates: Gates) -> None:
+async def test_workers_wait_for_unreachable_brokers(system: System, gates: Gates) -> None:
     member, markets = await _at_work(system, gates, kafka_timeout_s=2.0)
 
     for gate in gates:
         await gate.down()
-    await system.publish(*_crossing(markets, 600))
+    await system.publish(*crossing(markets, 600))
     await eventually(lambda: _bounds_fail(member, system), RECOVERED_S)
     for gate in gates:
         await gate.up()
@@ -102,15 +99,13 @@ async def test_brokers_that_nobody_reaches_are_waited_for(system: System, gates:
 
 @pytest.mark.timeout(300)
 @pytest.mark.shows("W7", "W10", "F34")
-async def test_brokers_that_take_lines_and_never_answer_are_waited_for(
-    system: System, gates: Gates
-) -> None:
+async def test_workers_wait_for_silent_brokers(system: System, gates: Gates) -> None:
     member, markets = await _at_work(system, gates, kafka_timeout_s=2.0)
-    await system.publish(*_crossing(markets, 100))
+    await system.publish(*crossing(markets, 100))
 
     for gate in gates:
         gate.silence()
-    await system.publish(*_crossing(markets, 600))
+    await system.publish(*crossing(markets, 600))
     await eventually(lambda: _bounds_fail(member, system), RECOVERED_S)
     for gate in gates:
         await gate.up()
@@ -122,14 +117,14 @@ async def test_brokers_that_take_lines_and_never_answer_are_waited_for(
 
 @pytest.mark.timeout(300)
 @pytest.mark.shows("W16", "F34")
-async def test_a_broker_that_stands_still_is_replaced_by_the_others(
+async def test_frozen_broker_is_replaced(
     system: System, cluster: EmbeddedKafka, gates: Gates
 ) -> None:
     member, markets = await _at_work(system, gates)
 
     cluster.pause(1)
     try:
-        await system.publish(*_crossing(markets, 600))
+        await system.publish(*crossing(markets, 600))
         await system.answered(RECOVERED_S)
     finally:
         cluster.resume(1)
@@ -138,30 +133,22 @@ async def test_a_broker_that_stands_still_is_replaced_by_the_others(
     assert not member.task.done()
 
 
-# In few words.
+# Helpers.
 
 
 async def _at_work(
     system: System, gates: Gates, **settings: object
 ) -> tuple[Member, list[MarketId]]:
-    """Let a worker, who sees the brokers through the gates, own every lane and hold markets."""
+    """Start a worker that connects through the gates and owns all lanes, and open markets."""
     member = await system.member(bootstrap_servers=gates.bootstrap, **settings)
-    markets = [system.market(partition) for partition in range(system.partitions)]
-    await system.publish(*(deposit(name, RICH) for name in "ab"), *map(open_market, markets))
-    await system.answered()
+    markets = await system.open()
     return member, markets
 
 
 async def _bounds_fail(member: Member, system: System) -> bool:
-    """Whether the worker has noticed."""
+    """Return whether the worker has noticed the outage."""
     try:
         await member.worker.assignments.bounds(next(iter(system.log.records)))
     except BrokerError:
         return True
     return False
-
-
-def _crossing(markets: Sequence[MarketId], orders: int) -> list[PlaceOrder]:
-    """Let rich accounts trade with each other, in one market after the other."""
-    half = zip(range(orders // 2), cycle(markets), strict=False)
-    return [order for _, m in half for order in (sell(m, "a", 1, 50), buy(m, "b", 1, 50))]

@@ -1,12 +1,11 @@
-"""Topics and databases that are not what they were: the lane stands still, says why, loses nothing.
+"""Topics and databases that are recreated, truncated or restored.
 
-What concerns one lane stops that lane alone. What can heal heals without a hand.
+The lane halts, gives the reason and loses nothing. A fault of one lane halts only that lane, and a
+fault that can heal needs no operator.
 """
 
 import asyncio
 import json
-import sys
-from asyncio.subprocess import PIPE
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -16,31 +15,29 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
-from tests.chaos.scene import copied, name_of, stop, trading
-from tests.conftest import execute
+from producers.encode import encode
+from tests.chaos.scene import copied, stop, trading
 from tests.support.books import buy, deposit
+from tests.support.databases import execute, name_of
 from tests.support.eventually import eventually
-from tests.support.system import REPOSITORY, Log, Member, Sent, System
+from tests.support.programs import Result, ran
+from tests.support.system import Log, Member, Sent, System
 from tests.support.topics import create
 from worker.adapters.kafka import broker as kafka_broker
-from worker.lane import Lane, LaneStatus
 from worker.ports import TopicPartition
-from worker.wire.commands import encode
-
-pytestmark = pytest.mark.integration
 
 
 @pytest.fixture(autouse=True)
 def fresh_metadata(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let a worker look at its topics every other second instead of twice a minute."""
+    """Let a worker refresh its metadata every other second instead of twice a minute."""
     monkeypatch.setattr(kafka_broker, "METADATA_AGE_MAX_MS", 2_000)
 
 
-# The database is older than the topic.
+# A restored database.
 
 
 @pytest.mark.shows("W22", "F31")
-async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_published_since(
+async def test_restored_database_halts_lanes_that_published_since(
     system: System, database_url: str
 ) -> None:
     _, markets = await trading(system)
@@ -53,7 +50,7 @@ async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_publi
         await stop(system)
 
         member = await system.member(database_url=older)
-        lane = await _halted(system, member, 0)
+        lane = await system.halted(member, 0)
         await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
         await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"))
         await stop(system)
@@ -64,12 +61,12 @@ async def test_a_database_restored_from_an_older_time_halts_the_lanes_that_publi
     assert member.metric("alarms_total", alarm="lane_halted") == 1
 
 
-# The input is another one.
+# Another input topic of the same name.
 
 
 @pytest.mark.shows("W14", "F44")
-@pytest.mark.parametrize("running", [True, False], ids=["under a worker", "while nobody works"])
-async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
+@pytest.mark.parametrize("running", [True, False], ids=["with a worker", "without a worker"])
+async def test_topic_recreated_empty_halts_only_its_lanes(
     system: System, admin: AIOKafkaAdminClient, running: bool
 ) -> None:
     member, _ = await trading(system)
@@ -81,7 +78,7 @@ async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
     await create(admin, system.settings.orders_topic, message_timestamp_type="LogAppendTime")
     member = member if running else await system.member()
 
-    lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
+    lanes = [await system.halted(member, partition) for partition in range(system.partitions)]
     await system.publish(deposit("c", 5))
     await eventually(lambda: system.events("DEPOSITED", account_id="c"))
 
@@ -89,10 +86,10 @@ async def test_a_topic_recreated_empty_halts_its_lanes_and_no_others(
 
 
 @pytest.mark.shows("W14", "F45")
-async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes(
+async def test_topic_recreated_and_refilled_halts_its_lanes(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
-    """It has seen that the topic was gone; if it does not, nothing in the records tells it."""
+    """The worker has seen that the topic was missing. The records alone do not show that."""
     member, markets = await trading(system)
     before = len(await system.events("ORDER_ACCEPTED"))
     await _delete(admin, system.settings.orders_topic)
@@ -100,14 +97,14 @@ async def test_a_topic_recreated_and_filled_again_under_a_worker_halts_its_lanes
     await create(admin, system.settings.orders_topic, message_timestamp_type="LogAppendTime")
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(40)))
 
-    lanes = [await _halted(system, member, partition) for partition in range(system.partitions)]
+    lanes = [await system.halted(member, partition) for partition in range(system.partitions)]
 
     assert all("recreated" in lane.reason for lane in lanes)
     assert len(await system.events("ORDER_ACCEPTED")) == before
 
 
 @pytest.mark.shows("W14", "F46")
-async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_no_other(
+async def test_retention_past_the_cursor_halts_only_its_lane(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
     member, markets = await trading(system)
@@ -115,14 +112,14 @@ async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_n
     consumer = member.worker.assignments._consumer
     assert consumer is not None
     consumer.pause(where)
-    # Answered behind the fetch that is under way, which could still bring what comes next.
+    # The answer comes after the fetch in flight, which could still bring the next records.
     await consumer.bounds(where)
     await system.publish(*(buy(markets[0], "a", 1, 10) for _ in range(20)))
     end = (await system.log.ends())[where]
     await admin.delete_records({KafkaPartition(*where): RecordsToDelete(end - 5)})
 
     consumer.resume(where)
-    lane = await _halted(system, member, 0)
+    lane = await system.halted(member, 0)
     await system.publish(buy(markets[1], "a", 1, 10, "goes-on"))
     await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="goes-on"))
 
@@ -130,7 +127,7 @@ async def test_retention_that_passes_the_cursor_of_a_working_lane_halts_it_and_n
 
 
 @pytest.mark.shows("W15", "F47", "F48")
-async def test_partitions_that_were_added_are_told_and_left_alone(
+async def test_added_partitions_are_reported_and_ignored(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
     member, markets = await trading(system)
@@ -151,14 +148,12 @@ async def test_partitions_that_were_added_are_told_and_left_alone(
     assert await system.events("ORDER_ACCEPTED", order_id="goes-on", partition=1)
 
 
-# What the group remembers is a hint.
+# Committed offsets of the group are a hint.
 
 
 @pytest.mark.shows("W12", "W13", "F41", "F43")
 @pytest.mark.parametrize("remembered", [0, 3, 10**6, None])
-async def test_the_cursor_is_the_databases_whatever_the_group_remembers(
-    system: System, remembered: int | None
-) -> None:
+async def test_cursor_comes_from_the_database(system: System, remembered: int | None) -> None:
     _, markets = await trading(system)
     await stop(system)
     group_id = f"{system.prefix}{remembered}"
@@ -173,7 +168,7 @@ async def test_the_cursor_is_the_databases_whatever_the_group_remembers(
 
 
 async def _remember(system: System, group_id: str, offset: int) -> None:
-    """Commit an offset of every input partition for a group, as anyone may."""
+    """Commit an offset of every input partition for a group, as any client may."""
     inputs = (system.settings.orders_topic, system.settings.transfers_topic)
     held = [KafkaPartition(topic, n) for topic in inputs for n in range(system.partitions)]
     consumer = AIOKafkaConsumer(
@@ -189,15 +184,13 @@ async def _remember(system: System, group_id: str, offset: int) -> None:
         await consumer.stop()
 
 
-# The brokers lose what was published.
+# The brokers lose published events.
 
 
 @pytest.mark.shows("W10", "W11", "W17", "F62")
-async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
-    system: System, admin: AIOKafkaAdminClient
-) -> None:
+async def test_deleted_output_topic_is_refilled(system: System, admin: AIOKafkaAdminClient) -> None:
     member, markets = await trading(system, kafka_timeout_s=2.0)
-    # One that had nothing to answer yet may be late.
+    # A lane that has nothing to answer yet may be late.
     await eventually(lambda: member.lanes_ready == 4)
     await _delete(admin, system.settings.events_topic)
     await system.publish(*(buy(market, "a", 1, 10) for market in markets for _ in range(20)))
@@ -205,22 +198,22 @@ async def test_an_output_topic_that_was_deleted_is_waited_for_and_filled_again(
     ready = member.lanes_ready
 
     await create(admin, system.settings.events_topic, message_timestamp_type="CreateTime")
-    async with _read_anew(system):
+    async with _read_again(system):
         await system.check_invariants()
 
     assert ready == 4
-    # A slow broker may let one of them try twice.
+    # With a slow broker a lane may try twice.
     for n in range(system.partitions):
         assert member.metric("alarms_total", alarm="published_again", partition=str(n)) >= 1
 
 
 @pytest.mark.shows("W17")
-async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take_over(
+async def test_lost_events_are_republished_at_take_over(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
     _, markets = await trading(system)
     for _ in range(3):
-        # What is published is noted with the next batch.
+        # The next batch records what is published.
         await system.publish(*(buy(market, "a", 1, 10) for market in markets))
         await system.answered()
     await stop(system)
@@ -228,7 +221,7 @@ async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take
 
     member = await system.member()
     await system.publish(buy(markets[0], "a", 1, 10))
-    async with _read_anew(system):
+    async with _read_again(system):
         await system.check_invariants()
 
     assert kept == 4
@@ -236,7 +229,7 @@ async def test_events_that_the_brokers_lost_are_published_again_at_the_next_take
 
 
 @pytest.mark.shows("W17")
-async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
+async def test_topic_with_expired_events_is_not_refilled(
     system: System, admin: AIOKafkaAdminClient
 ) -> None:
     _, markets = await trading(system)
@@ -254,24 +247,24 @@ async def test_a_topic_whose_events_have_all_expired_is_not_filled_again(
 
 @pytest.mark.shows("W17")
 @pytest.mark.parametrize("from_seq", [1, 4])
-async def test_republish_gives_what_the_topic_lacks_from_the_journal(
+async def test_republish_restores_missing_events(
     system: System, admin: AIOKafkaAdminClient, from_seq: int
 ) -> None:
     await trading(system)
     await stop(system)
     await _lose(system, admin, keep=from_seq - 1)
 
-    told = [await _republish(system, partition, from_seq) for partition in range(2)]
-    async with _read_anew(system):
+    reports = [await _republish(system, partition, from_seq) for partition in range(2)]
+    async with _read_again(system):
         await system.check_invariants()
 
     last = await system.database.fetch("SELECT last_seq FROM lanes WHERE kind = 'ORDERS'")
-    assert [(t["first_seq"] <= from_seq, t["last_seq"]) for t in told] == [
+    assert [(report["first_seq"] <= from_seq, report["last_seq"]) for report in reports] == [
         (True, row["last_seq"]) for row in last
     ]
 
 
-async def test_republish_refuses_what_was_never_said(system: System) -> None:
+async def test_republish_refuses_events_never_published(system: System) -> None:
     await trading(system)
     await stop(system)
 
@@ -294,23 +287,19 @@ async def test_republish_leaves_no_gap(system: System, admin: AIOKafkaAdminClien
 async def _republish(system: System, partition: int, from_seq: int) -> dict[str, Any]:
     code, out, err = await _parity(system, partition, from_seq)
     assert code == 0, err
-    told: dict[str, Any] = json.loads(out)
-    return told
+    report: dict[str, Any] = json.loads(out)
+    return report
 
 
-async def _parity(system: System, partition: int, from_seq: int) -> tuple[int | None, str, str]:
+async def _parity(system: System, partition: int, from_seq: int) -> Result:
     topic = system.settings.orders_topic
     chosen = ("--topic", topic, "--partition", str(partition), "--from-seq", str(from_seq))
-    command = (sys.executable, "-m", "worker", "republish", *chosen, "--json")
-    process = await asyncio.create_subprocess_exec(
-        *command, cwd=REPOSITORY, env=system.environment(), stdout=PIPE, stderr=PIPE
-    )
-    out, err = await asyncio.wait_for(process.communicate(), 60)
-    return process.returncode, out.decode(), err.decode()
+    environment = system.environment()
+    return await asyncio.to_thread(ran, "worker", "republish", *chosen, "--json", env=environment)
 
 
 async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int:
-    """Leave the first events of each partition only; return how many that are."""
+    """Keep only the first events of each partition, and return how many those are."""
     topic = system.settings.events_topic
     await system.log.read()
     kept = [
@@ -327,8 +316,8 @@ async def _lose(system: System, admin: AIOKafkaAdminClient, *, keep: int) -> int
 
 
 @asynccontextmanager
-async def _read_anew(system: System) -> AsyncIterator[None]:
-    """Look at the topics as somebody does who comes now."""
+async def _read_again(system: System) -> AsyncIterator[None]:
+    """Read the topics from the beginning, as a new consumer does."""
     before, system.log = system.log, Log(system.settings.bootstrap_servers, system.topics)
     await system.log.start(system.partitions)
     try:
@@ -338,25 +327,12 @@ async def _read_anew(system: System) -> AsyncIterator[None]:
         system.log = before
 
 
-# In few words.
+# Helpers.
 
 
 def _misses(member: Member, topic: str) -> bool:
-    """Whether a worker's group has noticed that a topic is gone."""
+    """Return whether the worker has noticed that a topic is missing."""
     return not any(where.topic == topic for where in member.lanes)
-
-
-async def _halted(system: System, member: Member, partition: int) -> Lane:
-    where = TopicPartition(system.settings.orders_topic, partition)
-
-    def halted() -> Lane | None:
-        lane = member.lanes.get(where)
-        return lane if lane is not None and lane.status is LaneStatus.HALTED else None
-
-    lane = await eventually(halted)
-    system.raise_failures()
-    assert lane is not None
-    return lane
 
 
 async def _delete(admin: AIOKafkaAdminClient, topic: str) -> None:

@@ -1,4 +1,4 @@
-"""Looks on from outside: what was asked, what is answered, and how long a lane has said nothing."""
+"""An observer of the topics, which counts commands and answers, and times the stalls of lanes."""
 
 import asyncio
 import contextlib
@@ -18,7 +18,7 @@ _OFFSET: Final = re.compile(rb'"offset":([0-9]+)')
 
 
 class Watch:
-    """Reads the topics all the time. A lane stops while it has lag and no new answer appears."""
+    """Reads the topics all the time. A lane with lag and without new answers is stalled."""
 
     def __init__(self, system: System) -> None:
         self._log = system.log
@@ -37,7 +37,7 @@ class Watch:
         self.longest_stop_s = 0.0
 
     async def run(self) -> None:
-        """Look until cancelled; brokers that do not answer are looked at again."""
+        """Look until cancelled, also while brokers do not answer."""
         while True:
             with contextlib.suppress(TimeoutError, KafkaError, OSError):
                 async with asyncio.timeout(LOOK_S):
@@ -67,21 +67,21 @@ class Watch:
 
     @property
     def asked(self) -> int:
-        """Return how many records lie in the input topics."""
+        """Return the number of records in the input topics."""
         return sum(self._ends.get(lane, 0) for lane in self._output)
 
     @property
     def answered(self) -> int:
-        """Return how many of them are answered, as far as is known."""
+        """Return the number of answered records, as far as is known."""
         return sum(self._answered.values())
 
     @property
     def stopped(self) -> int:
-        """Return how many lanes have said nothing for two seconds, and should have."""
+        """Return the number of lanes with lag that have not answered for two seconds."""
         late = self._clock() - 2.0
         return sum(moved_at_s < late for moved_at_s in self._moved_at_s.values())
 
     @property
     def events(self) -> int:
-        """Return how many records the output topics hold, repeats among them."""
+        """Return the number of records in the output topics, with repeats."""
         return sum(len(self._log.records[output]) for output in self._output.values())

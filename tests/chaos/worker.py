@@ -1,8 +1,8 @@
-"""A worker that a test can harm from within: ``python -m tests.chaos.worker run``.
+"""A worker that a test can harm from the inside: ``python -m tests.chaos.worker run``.
 
-SIGUSR1 blocks its event loop, SIGUSR2 leaves it hardly more memory than it has. Python runs a
-signal's handler in the main thread, between two steps of the event loop, which is where a call
-that does not return in time would stand.
+SIGUSR1 blocks the event loop. SIGUSR2 limits the memory to a little more than the process has.
+Python runs a signal handler in the main thread between two steps of the event loop, so the handler
+blocks the loop like a slow call.
 """
 
 import resource
@@ -15,9 +15,9 @@ from typing import Final
 from worker.cli import main
 
 BLOCKED_S: Final = 13.0
-"""Longer than the 10 s after which the group gives a silent member's lanes away."""
+"""Longer than the 10 s after which the group revokes the lanes of a silent member."""
 ROOM_BYTES: Final = 8 * 1024 * 1024
-"""Enough to begin on what waits, and not to end it."""
+"""Enough to begin with the backlog, and not to finish it."""
 
 
 def _block(_number: int, _frame: FrameType | None) -> None:

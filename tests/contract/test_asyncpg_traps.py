@@ -1,12 +1,11 @@
-"""How asyncpg behaves where `worker.adapters.postgres` guards against it or relies on it.
+"""The behaviour of asyncpg that `worker.adapters.postgres` relies on or guards against.
 
-B1 to B14 are the traps that the adapter's rules come from. Of each: first what the library does,
-then that the port keeps it from the lane. A test of the first kind that fails after an upgrade says
-that a guard can go, or that another one is needed.
+B1 to B14 are the traps that the adapter's rules come from. A test whose name has the number shows
+what the library does, and the tests after it that the port protects the lane. If a numbered test
+fails after an upgrade, a guard can go or another guard is needed.
 """
 
 import asyncio
-import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -20,27 +19,24 @@ from asyncpg.connection import LoggedQuery
 
 from tests.support.books import (
     ORDERS,
-    TABLES,
     TIMEOUT_S,
     Books,
     Desk,
     buy,
-    deposit,
     market_at,
     open_market,
     opened,
     orders_home,
-    sell,
+    rows_of,
 )
 from tests.support.eventually import eventually
 from tests.support.pgproxy import JOURNAL, Fault, PgProxy
+from worker.adapters.postgres.parameters import TABLES
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain.commands import Unreadable
 from worker.errors import Conflict, OutcomeUnknown, Refused
 from worker.ports import Statement
-from worker.wire.commands import decode_order, decode_transfer
-
-pytestmark = pytest.mark.integration
+from worker.wire.decode import decode_order, decode_transfer
 
 WAIT_S = 30.0
 IMPATIENT_S = 3.0
@@ -50,7 +46,7 @@ Connection: TypeAlias = "asyncpg.Connection[asyncpg.Record]"
 Commit = Callable[[Connection], Awaitable[object]]
 
 
-# Commits whose end nobody sees.
+# Commits whose answer is lost.
 
 
 async def one_statement(connection: Connection) -> None:
@@ -68,7 +64,7 @@ both_ways = pytest.mark.parametrize("commit", [one_statement, a_transaction])
 
 @dataclass
 class Line:
-    """A line to a database with one table, and a look at it from the other side."""
+    """A proxied line to a database with one table, and a direct connection that watches it."""
 
     proxy: PgProxy
     watcher: Connection
@@ -86,7 +82,7 @@ class Line:
         return found
 
     async def cut(self, fault: Fault, commit: Commit) -> tuple[object, ...]:
-        """Return all that the client learns of a commit under which the line breaks."""
+        """Return everything that the client learns of a commit during which the line breaks."""
         self.proxy.trap(fault, statement=JOURNAL)
         async with self.connection() as connection:
             with pytest.raises(asyncpg.PostgresError) as raised:
@@ -105,9 +101,8 @@ async def line(empty_database_url: str) -> AsyncIterator[Line]:
 
 @pytest.mark.shows("B1")
 @both_ways
-async def test_b1_a_commit_that_was_lost_looks_like_one_that_was_done(
-    line: Line, commit: Commit
-) -> None:
+async def test_b1_lost_and_done_commits_look_alike(line: Line, commit: Commit) -> None:
+    """The error is the same, whether the line broke before the commit or after it."""
     before = await line.cut(Fault.BEFORE, commit)
     assert await line.rows() == 0
 
@@ -120,7 +115,7 @@ async def test_b1_a_commit_that_was_lost_looks_like_one_that_was_done(
 
 @pytest.mark.shows("B2")
 @both_ways
-async def test_b2_a_commit_that_is_cancelled_may_be_done(line: Line, commit: Commit) -> None:
+async def test_b2_cancelled_commit_may_succeed(line: Line, commit: Commit) -> None:
     trap = line.proxy.trap(Fault.SWALLOW, statement=JOURNAL)
     async with line.connection() as connection:
         committing = asyncio.ensure_future(commit(connection))
@@ -135,7 +130,7 @@ async def test_b2_a_commit_that_is_cancelled_may_be_done(line: Line, commit: Com
 
 @pytest.mark.shows("B3")
 @both_ways
-async def test_b3_a_commit_that_times_out_may_be_done(line: Line, commit: Commit) -> None:
+async def test_b3_timed_out_commit_may_succeed(line: Line, commit: Commit) -> None:
     trap = line.proxy.trap(Fault.SWALLOW, statement=JOURNAL)
     async with line.connection(IMPATIENT_S) as connection:
         with pytest.raises(TimeoutError):
@@ -147,14 +142,14 @@ async def test_b3_a_commit_that_times_out_may_be_done(line: Line, commit: Commit
 
 @dataclass
 class Lane:
-    """A lane's store behind a proxy, and a batch that it is about to commit."""
+    """A lane's store, connected through a proxy, and the batch that it is about to commit."""
 
     proxy: PgProxy
     store: PostgresStore
     statement: Statement
 
     async def commit_again(self) -> str:
-        """Run the same statement until it is decided; return how."""
+        """Run the same statement until it is committed or refused, and return which."""
 
         async def decided() -> str:
             try:
@@ -162,7 +157,7 @@ class Lane:
             except Refused:
                 return "refused"
             except Conflict:
-                # What was cut off may still hold its locks.
+                # The interrupted transaction may still hold its locks.
                 return ""
             return "committed"
 
@@ -190,18 +185,16 @@ async def lane(books: Books) -> AsyncIterator[Lane]:
 
 async def prepared(books: Books) -> Statement:
     """Return a batch in which two accounts trade."""
-    transfers = await books.transfers()
-    await transfers.run(*(deposit(name, 10_000, "1") for name in ("ann", "ben")))
-    desk = await books.orders(0)
-    await desk.run(open_market(MARKET), sell(MARKET, "ben", 10, 50))
-    return await desk.prepared(buy(MARKET, "ann", 10, 50))
+    return await (await books.offer(MARKET)).prepared(buy(MARKET, "ann", 10, 50))
 
 
 @pytest.mark.shows("B1", "B3")
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER, Fault.SWALLOW])
-async def test_a_commit_whose_end_was_not_seen_is_unknown_and_the_same_statement_decides(
-    lane: Lane, fault: Fault
-) -> None:
+async def test_same_statement_decides_a_commit_without_answer(lane: Lane, fault: Fault) -> None:
+    """The outcome is unknown, and its connection is closed.
+
+    Sent again, the statement is refused if the first commit was done, and is committed otherwise.
+    """
     lane.proxy.trap(fault)
 
     with pytest.raises(OutcomeUnknown):
@@ -214,7 +207,7 @@ async def test_a_commit_whose_end_was_not_seen_is_unknown_and_the_same_statement
 
 
 @pytest.mark.shows("B2")
-async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(lane: Lane) -> None:
+async def test_same_statement_decides_a_cancelled_commit(lane: Lane) -> None:
     trap = lane.proxy.trap(Fault.SWALLOW)
     committing = asyncio.create_task(lane.store.commit(lane.statement))
     await eventually(lambda: trap.outcomes, WAIT_S)
@@ -228,7 +221,7 @@ async def test_a_commit_that_is_cancelled_is_decided_by_the_same_statement(lane:
     assert await lane.is_committed()
 
 
-# Numbers that are none.
+# Values that are no integers.
 
 
 @pytest.fixture
@@ -243,7 +236,7 @@ async def connection(database_url: str) -> AsyncIterator[Connection]:
     ("given", "taken"),
     [(1.5, 1), (0.99, 0), (-0.5, 0), (Decimal("1.9"), 1), (True, 1)],
 )
-async def test_b6_a_bigint_takes_what_is_no_integer_and_cuts_it(
+async def test_b6_bigint_truncates_other_numbers(
     connection: Connection, given: object, taken: int
 ) -> None:
     assert await connection.fetchval("SELECT $1::bigint", given) == taken
@@ -252,9 +245,7 @@ async def test_b6_a_bigint_takes_what_is_no_integer_and_cuts_it(
 
 @pytest.mark.shows("B6")
 @pytest.mark.parametrize("given", [nan, inf, "5", 2**63])
-async def test_b6_a_bigint_refuses_what_cannot_be_cut(
-    connection: Connection, given: object
-) -> None:
+async def test_b6_bigint_refuses_other_values(connection: Connection, given: object) -> None:
     with pytest.raises(asyncpg.DataError):
         await connection.fetchval("SELECT $1::bigint", given)
 
@@ -279,19 +270,17 @@ EDGE = {
 @pytest.mark.shows("B6")
 @pytest.mark.parametrize("number", NO_INTEGERS)
 @pytest.mark.parametrize("decode", EDGE.values(), ids=EDGE.keys())
-def test_what_is_no_integer_is_refused_at_the_edge(
-    decode: Callable[[str], object], number: str
-) -> None:
+def test_commands_admit_only_integers(decode: Callable[[str], object], number: str) -> None:
     assert not isinstance(decode("5"), Unreadable)
     assert isinstance(decode(number), Unreadable)
 
 
 @pytest.mark.shows("B6")
-async def test_a_batch_holds_nothing_but_integers_and_text(books: Books) -> None:
+async def test_batch_holds_only_integers_and_text(books: Books) -> None:
     statement = await prepared(books)
 
     assert {type(given) for given in statement.parameters} <= {int, str}
-    tables = [json.loads(str(statement.parameters[number])) for number in TABLES.values()]
+    tables = [rows_of(statement, table) for table in TABLES]
     assert {type(cell) for table in tables for row in table for cell in row.values()} <= {
         int,
         str,
@@ -303,9 +292,8 @@ async def test_a_batch_holds_nothing_but_integers_and_text(books: Books) -> None
 
 
 @pytest.mark.shows("B9")
-async def test_b9_a_changed_table_is_prepared_anew_outside_of_a_transaction_only(
-    connection: Connection,
-) -> None:
+async def test_b9_changed_table_fails_in_transactions(connection: Connection) -> None:
+    """Outside of a transaction, asyncpg prepares the statement again and it succeeds."""
     await connection.execute("CREATE TABLE t AS SELECT 1 AS a")
     assert tuple(await connection.fetchrow("SELECT * FROM t") or ()) == (1,)
 
@@ -321,7 +309,8 @@ async def test_b9_a_changed_table_is_prepared_anew_outside_of_a_transaction_only
 
 
 @pytest.mark.shows("B9")
-async def test_a_changed_table_is_a_lost_race_and_takes_its_connection_along(books: Books) -> None:
+async def test_changed_table_raises_conflict(books: Books) -> None:
+    """The connection is closed, and the next one commits."""
     statement = await prepared(books)
     store = books.store()
     await store.standing(statement.lane, statement.batch_no)
@@ -343,13 +332,11 @@ async def meet_a_change_in_a_transaction(store: PostgresStore, books: Books) -> 
         await connection.fetch("SELECT * FROM accounts")
 
 
-# One connection, one call.
+# One call at a time on a connection.
 
 
 @pytest.mark.shows("B13")
-async def test_b13_two_calls_at_once_on_one_connection_are_one_too_many(
-    connection: Connection,
-) -> None:
+async def test_b13_second_concurrent_call_is_refused(connection: Connection) -> None:
     first = asyncio.create_task(connection.fetchval("SELECT pg_sleep(0.2) IS NULL"))
     await asyncio.sleep(0)
 
@@ -360,7 +347,7 @@ async def test_b13_two_calls_at_once_on_one_connection_are_one_too_many(
 
 
 @pytest.mark.shows("B13")
-async def test_every_lane_has_a_connection_of_its_own(books: Books) -> None:
+async def test_every_lane_has_its_own_connection(books: Books) -> None:
     stores = [books.store() for _ in range(3)]
 
     await asyncio.gather(*(store.standing(orders_home(0).lane, 0) for store in stores))
@@ -369,7 +356,8 @@ async def test_every_lane_has_a_connection_of_its_own(books: Books) -> None:
 
 
 @pytest.mark.shows("B13")
-async def test_a_second_call_at_once_is_never_taken_for_a_verdict(books: Books) -> None:
+async def test_concurrent_commit_has_unknown_outcome(books: Books) -> None:
+    """The error of asyncpg is no verdict on the batch."""
     statement = await prepared(books)
     store = books.store()
     await store.standing(statement.lane, 0)
@@ -381,11 +369,11 @@ async def test_a_second_call_at_once_is_never_taken_for_a_verdict(books: Books) 
     assert OutcomeUnknown in {type(answer) for answer in done}
 
 
-# What a pool says between two borrowers.
+# The reset of a pooled connection.
 
 
 @pytest.mark.shows("B14")
-async def test_b14_a_pool_resets_with_what_dsql_refuses(database_url: str) -> None:
+async def test_b14_pool_reset_uses_commands_dsql_refuses(database_url: str) -> None:
     said: list[str] = []
     async with asyncpg.create_pool(database_url, min_size=1, max_size=1) as pool:
         async with pool.acquire() as borrowed:
@@ -399,7 +387,7 @@ async def test_b14_a_pool_resets_with_what_dsql_refuses(database_url: str) -> No
 
 
 @pytest.mark.shows("B14")
-async def test_a_lane_never_says_what_a_pool_says(books: Books) -> None:
+async def test_lane_sends_no_reset_commands(books: Books) -> None:
     store = books.store()
     said: list[str] = []
     await store.take_over(ORDERS, 1, "me")

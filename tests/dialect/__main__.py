@@ -1,9 +1,9 @@
-"""Runs integration tests through ministack's DSQL proxy: ``make test-dialect``.
+"""Run integration tests through ministack's DSQL proxy: ``make test-dialect``.
 
-It shows that every statement of the worker passes a proxy that refuses much of what DSQL's dialect
-refuses: SAVEPOINT, SET of most settings, UNLISTEN, FOR SHARE, arrays as columns, an index that is
-not built ASYNC, DDL beside DML. It shows nothing of commits: PostgreSQL's locks and answers stand
-behind it (`tests/integration/test_dsql_refusals.py` is for those), and it knows no TLS, no token.
+The proxy refuses much of what DSQL refuses, namely SAVEPOINT, SET of most settings, UNLISTEN, FOR
+SHARE, array columns, an index that is not built ASYNC, and DDL in a transaction with DML. The tests
+show that every statement of the worker passes. They show nothing about commits, which PostgreSQL
+executes (see `tests/integration/test_dsql_refusals.py`), nor about TLS and tokens.
 """
 
 import os
@@ -19,8 +19,8 @@ from worker.adapters.postgres.connect import LANE_SETTINGS
 from worker.embedded import EmbeddedPostgres
 
 ROOT: Final = Path(__file__).parents[2]
-# Without `test_store`: it is about locks and settings of PostgreSQL, and the proxy drops what a
-# client asks for at its start. So the server has a lane's settings from the beginning.
+# Without `tests/integration/test_store.py`, which is about locks and settings of PostgreSQL. The
+# proxy drops the settings of a startup message, so the server itself has a lane's settings.
 FILES: Final = (
     "tests/dialect",
     "tests/contract/test_store.py",
@@ -34,7 +34,7 @@ TIME_MAX_S: Final = 1_800.0
 
 @contextmanager
 def dialect_proxy(python: str, url: str) -> Iterator[str]:
-    """Return the address of a server by way of the proxy."""
+    """Return the address of the proxy with the user and database of a server."""
     parts = urlsplit(url)
     process = subprocess.Popen(
         [python, ROOT / "tests" / "dialect" / "proxy.py", str(parts.hostname), str(parts.port)],
@@ -42,7 +42,7 @@ def dialect_proxy(python: str, url: str) -> Iterator[str]:
         stdout=subprocess.PIPE,
         text=True,
     )
-    assert process.stdout is not None, "a pipe was asked for"
+    assert process.stdout is not None, "stdout is a pipe"
     try:
         port = int(process.stdout.readline())
         yield urlunsplit(parts._replace(netloc=f"admin:any@127.0.0.1:{port}"))
@@ -52,7 +52,7 @@ def dialect_proxy(python: str, url: str) -> Iterator[str]:
 
 
 def main(python: str, *arguments: str) -> int:
-    """Start both servers and run the tests; return what pytest returns."""
+    """Start both servers, run the tests and return the exit code of pytest."""
     settings = {name: value for name, value in LANE_SETTINGS.items() if name != "application_name"}
     with (
         EmbeddedPostgres.start(settings=settings) as postgres,

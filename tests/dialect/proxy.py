@@ -1,7 +1,7 @@
-"""ministack's DSQL proxy before a PostgreSQL, on the loopback interface only.
+"""ministack's DSQL proxy in front of PostgreSQL, only on the loopback interface.
 
-Run by the interpreter that has ministack: ``python proxy.py HOST PORT`` prints the port at which it
-listens, and ends when its input does.
+The interpreter that has ministack runs ``python proxy.py HOST PORT``. The program prints the port
+on which it listens, and ends when its standard input ends.
 """
 
 import asyncio
@@ -14,7 +14,7 @@ async def _run(host: str, port: int) -> None:
     async def link(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await pgproxy._handle_client("parity", host, port, reader, writer)
 
-    # Its own way to start would listen at every address.
+    # ministack's own start function would listen on every address.
     server = await asyncio.start_server(link, "127.0.0.1", 0)
     print(server.sockets[0].getsockname()[1], flush=True)
     async with server:

@@ -1,14 +1,17 @@
-"""Every text that the worker sends, taken by the dialect proxy as it stands in its file."""
+"""Every statement of the worker's SQL files passes the dialect proxy unchanged."""
 
-from collections.abc import AsyncIterator
-from typing import Final
+from collections.abc import AsyncIterator, Sequence
+from typing import Any, Final
 
 import asyncpg
 import pytest
 
+from tests.integration.test_migrate import SHOP
 from tests.support import dialect
 from worker.adapters.postgres import statements
-from worker.adapters.postgres.migrate import migrations
+from worker.adapters.postgres.changes import Migration
+from worker.adapters.postgres.migrate import DSQL, Migrator, migrations
+from worker.adapters.system import system
 
 TEXTS: Final = {
     name: text
@@ -25,7 +28,6 @@ AVOIDED: Final = (
 )
 
 pytestmark = [
-    pytest.mark.integration,
     pytest.mark.skipif(not dialect.PROXY_URL, reason="make test-dialect starts the proxy"),
 ]
 
@@ -50,18 +52,26 @@ async def test_every_statement_can_be_prepared(
     assert "COMMIT_BATCH" in TEXTS
 
 
-async def test_the_schema_can_be_made_file_by_file(
-    connection: "asyncpg.Connection[asyncpg.Record]",
+@pytest.mark.parametrize("files", [migrations(), SHOP], ids=["schema", "every kind of change"])
+async def test_migrations_are_applied_by_the_migrator(
+    connection: "asyncpg.Connection[asyncpg.Record]", files: Sequence[Migration]
 ) -> None:
     await connection.execute("CREATE SCHEMA fresh")
     await connection.execute("SET search_path TO fresh")
-    for migration in migrations():
-        await connection.execute(migration.sql)
-    made = await connection.fetch("SELECT indexname FROM pg_indexes WHERE schemaname = 'fresh'")
-    assert {"orders_open", "markets_unsettled"} <= {name for (name,) in made}
+
+    async def execute(sql: str, *arguments: object, **_: object) -> Sequence[Any]:
+        """Execute it. The proxy knows jobs by their id, and nothing else to ask for."""
+        if "sys.jobs" in sql:
+            asked = "SELECT job_id, status, details FROM sys.jobs WHERE job_id = $1"
+            return await connection.fetch(asked, arguments[0])
+        return await connection.fetch(sql, *arguments)
+
+    migrator = Migrator(execute, DSQL, system())
+    assert await migrator.run(files) == [migration.name for migration in files]
+    assert await migrator.run(files) == []
 
 
-async def test_the_proxy_refuses_what_the_worker_avoids(
+async def test_proxy_refuses_what_the_worker_avoids(
     connection: "asyncpg.Connection[asyncpg.Record]",
 ) -> None:
     for avoided in AVOIDED:

@@ -1,4 +1,7 @@
-"""What holds of every test on real parts: it ends with the sockets that it opened, and in peace."""
+"""Fixtures of integration tests, and checks after each of them.
+
+All sockets must be closed, and no task may have had an unseen error.
+"""
 
 import asyncio
 import gc
@@ -11,19 +14,24 @@ from typing import Any, Final
 import pytest
 
 from tests.support.eventually import eventually
+from tests.support.fixtures import admin, proxy, system, system_options
+from tests.support.shell import HIDDEN, Shell
+from worker.embedded import EmbeddedKafka
 
+__all__ = ["admin", "proxy", "system", "system_options"]
+
+DEAD_PORT: Final = 1
 _OPEN_FILES: Final = Path("/dev/fd")
 CLOSED_WITHIN_S: Final = 60
-"""Twice what asyncio gives the other side to answer the end of TLS."""
+"""Twice the time that asyncio leaves the peer for the end of TLS."""
 
 
 @pytest.fixture(autouse=True)
 async def sockets_of_the_test() -> AsyncIterator[None]:
-    """Keep the loop until all are closed.
+    """Keep the event loop until all sockets are closed.
 
-    The end of TLS is asked for and answered. After a start that failed aiokafka does not wait for
-    the answer: a loop that ends first leaves a socket to the garbage collector, which complains in
-    whatever test then runs.
+    The end of TLS needs an answer of the peer, and after a failed start aiokafka does not wait for
+    that. If the loop ends first, the garbage collector finds an open socket and fails a later test.
     """
     before = _open_sockets()
     yield
@@ -32,7 +40,7 @@ async def sockets_of_the_test() -> AsyncIterator[None]:
 
 @pytest.fixture(autouse=True)
 async def complaints_about_our_tasks() -> AsyncIterator[None]:
-    """Fail where asyncio has only a log line: a task of ours whose error nobody took."""
+    """Fail when a task ends with an error that nobody awaits, which asyncio only logs."""
     heard: list[str] = []
 
     def hear(_loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
@@ -42,9 +50,39 @@ async def complaints_about_our_tasks() -> AsyncIterator[None]:
 
     asyncio.get_running_loop().set_exception_handler(hear)
     yield
-    # It complains about a task when that is thrown away.
+    # asyncio logs such an error when the task is collected.
     gc.collect()
     assert heard == []
+
+
+@pytest.fixture
+def shell(empty_database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str) -> Shell:
+    return Shell(
+        {
+            "DATABASE_URL": empty_database_url,
+            "BOOTSTRAP_SERVERS": kafka_server.bootstrap,
+            "GROUP_ID": topic_prefix,
+            "ORDERS_TOPIC": f"{topic_prefix}orders",
+            "TRANSFERS_TOPIC": f"{topic_prefix}transfers",
+            "EVENTS_TOPIC": f"{topic_prefix}events",
+            "TRANSFER_EVENTS_TOPIC": f"{topic_prefix}transfer-events",
+            "DEAD_LETTERS_TOPIC": f"{topic_prefix}dead-letters",
+            "HTTP_PORT": "0",
+        }
+    )
+
+
+@pytest.fixture
+def nowhere() -> Shell:
+    """Return settings under which no server answers."""
+    return Shell(
+        {
+            "DATABASE_URL": f"postgresql://u:{HIDDEN}@127.0.0.1:{DEAD_PORT}/d",
+            "BOOTSTRAP_SERVERS": f"127.0.0.1:{DEAD_PORT}",
+            "KAFKA_TIMEOUT_S": "3",
+            "DATABASE_TIMEOUT_S": "3",
+        }
+    )
 
 
 def _open_sockets() -> set[int]:
@@ -53,7 +91,7 @@ def _open_sockets() -> set[int]:
         try:
             file = os.fstat(int(path.name))
         except OSError:
-            continue  # The folder itself, or closed meanwhile.
+            continue  # The directory itself, or a socket closed meanwhile.
         if stat.S_ISSOCK(file.st_mode):
             found.add(file.st_ino)
     return found

@@ -1,20 +1,19 @@
-"""The proof and the full audit: right books pass, and every rule finds the fault made for it."""
+"""The proof and the full audit pass sound books, and every rule finds its forgery."""
 
 import asyncio
 import time
 import uuid
 from collections.abc import AsyncIterator, Iterator
-from urllib.parse import urlsplit, urlunsplit
 
-import asyncpg
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
-from tests.conftest import PostgresServer, execute
+from tests.conftest import PostgresServer
 from tests.support.books import (
     buy,
     cancel,
+    crossing,
     deposit,
     market_at,
     open_market,
@@ -23,26 +22,28 @@ from tests.support.books import (
     sell,
     withdraw,
 )
+from tests.support.databases import connected, created, execute, named
 from tests.support.invariants import seq_of, value_of
 from tests.support.system import Sent, System
+from tests.support.topics import administrator
+from worker.adapters.postgres import statements
 from worker.adapters.postgres.books import Books
 from worker.app import make_broker
 from worker.audit import Auditor, AuditResult, Proof, full_audit
-from worker.audit.gather import OutputTopics, audit_history
+from worker.audit.gather import audit_history
 from worker.audit.invariants import INVARIANT_OF, INVARIANTS
 from worker.audit.proof import prove
 from worker.domain.commands import Outcome
 from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError, StoreError
 from worker.ports import TopicPartition
-
-pytestmark = pytest.mark.integration
+from worker.topics import OutputTopics
 
 TEMPLATE = "audit_template"
 
 
 async def _trade(url: str) -> None:
-    """Books with something of everything: settled and open markets, cancels, draws, refusals."""
+    """Make books with settled and open markets, cancels, draws and refusals."""
     async with opened(url) as books:
         transfers, orders = await books.transfers(), await books.orders()
         await transfers.run(*[deposit(name, 100_000) for name in "abcd"])
@@ -65,12 +66,12 @@ async def _trade(url: str) -> None:
 
 @pytest.fixture(scope="module")
 def template(postgres_server: PostgresServer) -> Iterator[str]:
-    """The name of a database with right books, to be copied."""
+    """The name of a database with sound books, to be copied."""
 
     async def make() -> None:
         await execute(postgres_server.url, f"DROP DATABASE IF EXISTS {TEMPLATE}")
         await execute(postgres_server.url, f"CREATE DATABASE {TEMPLATE}")
-        await _trade(_address(postgres_server, TEMPLATE))
+        await _trade(named(postgres_server.url, TEMPLATE))
 
     asyncio.run(make())
     yield TEMPLATE
@@ -79,39 +80,32 @@ def template(postgres_server: PostgresServer) -> Iterator[str]:
 
 @pytest.fixture
 async def url(postgres_server: PostgresServer, template: str) -> AsyncIterator[str]:
-    name = f"audit_{uuid.uuid4().hex}"
-    await execute(postgres_server.url, f"CREATE DATABASE {name} TEMPLATE {template}")
-    yield _address(postgres_server, name)
-    await execute(postgres_server.url, f"DROP DATABASE {name} WITH (FORCE)")
-
-
-def _address(server: PostgresServer, database: str) -> str:
-    return urlunsplit(urlsplit(server.url)._replace(path=f"/{database}"))
+    async with created(postgres_server.url, f"audit_{uuid.uuid4().hex}", template) as made:
+        yield made
 
 
 def books(url: str) -> Books:
     return Books(url, timeout_s=10.0)
 
 
-def faults(text: str) -> list[tuple[str, str]]:
-    """Return (what is to be found, statements) of each paragraph."""
+def forgeries(text: str) -> list[tuple[str, str]]:
+    """Return the expected finding and the statements of each paragraph."""
     paragraphs = [block.split(": ", 1) for block in text.strip().split("\n\n")]
     return [(name, statements) for name, statements in paragraphs]
 
 
 async def corrupt(url: str, statements: str) -> None:
-    """Do what the worker's statement could not; each must change something."""
-    connection = await asyncpg.connect(url)
-    for statement in statements.split(";"):
-        tag = await connection.execute(statement)
-        assert not tag.endswith(" 0"), f"{statement} changed nothing"
-    await connection.close()
+    """Run statements that a worker could not. Each must change a row."""
+    async with connected(url) as connection:
+        for statement in statements.split(";"):
+            tag = await connection.execute(statement)
+            assert not tag.endswith(" 0"), f"{statement} changed nothing"
 
 
 # The proof.
 
 
-async def test_the_proof_of_right_books(url: str) -> None:
+async def test_the_proof_of_sound_books_is_consistent(url: str) -> None:
     proof = await prove(books(url))
 
     assert proof.consistent
@@ -125,10 +119,10 @@ async def test_the_proof_of_right_books(url: str) -> None:
     assert proof.last_audit is None
 
 
-async def test_the_proof_has_the_names_of_the_seed(url: str) -> None:
-    told = (await prove(books(url))).as_json()
+async def test_the_proof_keeps_its_json_names(url: str) -> None:
+    shown = (await prove(books(url))).as_json()
 
-    assert list(told)[:6] == [
+    assert list(shown)[:6] == [
         "backend",
         "trades",
         "ledgerImbalance",
@@ -136,8 +130,8 @@ async def test_the_proof_has_the_names_of_the_seed(url: str) -> None:
         "cashConserved",
         "consistent",
     ]
-    assert (told["ledgerImbalance"], told["negativeBalances"]) == (0, 0)
-    assert told["lastAudit"] is None
+    assert (shown["ledgerImbalance"], shown["negativeBalances"]) == (0, 0)
+    assert shown["lastAudit"] is None
 
 
 SEEN_BY_THE_PROOF = """
@@ -167,8 +161,8 @@ journal_gaps 2: DELETE FROM batches b USING lanes l
 """
 
 
-@pytest.mark.parametrize(("finding", "statements"), faults(SEEN_BY_THE_PROOF))
-async def test_the_proof_finds(url: str, finding: str, statements: str) -> None:
+@pytest.mark.parametrize(("finding", "statements"), forgeries(SEEN_BY_THE_PROOF))
+async def test_the_proof_finds_the_forgery(url: str, finding: str, statements: str) -> None:
     await corrupt(url, statements)
 
     proof = await prove(books(url))
@@ -178,12 +172,12 @@ async def test_the_proof_finds(url: str, finding: str, statements: str) -> None:
     assert not proof.consistent
 
 
-async def test_a_database_without_tables_is_told_to_be_migrated(empty_database_url: str) -> None:
+async def test_the_proof_without_tables_names_migrate(empty_database_url: str) -> None:
     with pytest.raises(ConfigError, match="parity migrate"):
         await prove(books(empty_database_url))
 
 
-async def test_a_database_that_is_not_there_is_a_store_error() -> None:
+async def test_the_proof_of_no_database_raises() -> None:
     with pytest.raises(StoreError):
         await prove(books("postgresql://postgres@127.0.0.1:1/nowhere"))
 
@@ -199,7 +193,20 @@ async def test_right_books_pass_in_pages_of_any_size(url: str, page_rows: int) -
     assert result.rows > 100
 
 
-async def test_the_audit_of_a_database_that_was_only_migrated(database_url: str) -> None:
+async def test_page_ends_between_postings_of_two_kinds(url: str) -> None:
+    """A price and a fee of one trade differ in their kind only."""
+    await corrupt(
+        url,
+        "INSERT INTO postings SELECT cause, account, lane, market, 7, amount FROM postings"
+        " WHERE kind = 1",
+    )
+    async with books(url).snapshot(paged=True) as snapshot:
+        pages = [page async for page in snapshot.pages(statements.AUDIT_LEDGER, 1)]
+        whole = [page async for page in snapshot.pages(statements.AUDIT_LEDGER, 10_000)]
+    assert [row for page in pages for row in page] == list(whole[0])
+
+
+async def test_the_audit_of_empty_tables_passes(database_url: str) -> None:
     async with opened(database_url):
         result = await full_audit(books(database_url), time.monotonic)
 
@@ -207,10 +214,10 @@ async def test_the_audit_of_a_database_that_was_only_migrated(database_url: str)
 
 
 SEEN_BY_THE_AUDIT = """
-ledger_unbalanced: UPDATE ledger SET amount = amount + 1
+ledger_unbalanced: UPDATE postings SET amount = amount + 1
      WHERE amount > 0 AND cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
 
-ledger_unbalanced: UPDATE ledger SET market = account
+ledger_unbalanced: UPDATE postings SET market = account
      WHERE amount > 0 AND cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
 
 pocket_differs: UPDATE pockets SET balance = balance + 1 WHERE lane = -1
@@ -222,12 +229,12 @@ pocket_negative: ALTER TABLE pockets DROP CONSTRAINT pockets_balance;
 
 market_missing: DELETE FROM markets WHERE status = 4
 
-trade_postings: DELETE FROM ledger
+trade_postings: DELETE FROM postings
      WHERE cause = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
 
 trade_postings: UPDATE trades SET price = price + 1
 
-trade_postings: INSERT INTO ledger SELECT trade, buyer, -1, market, 4, 1 FROM trades
+trade_postings: INSERT INTO postings SELECT trade, buyer, -1, market, 4, 1 FROM trades
 
 posting_unfounded: DELETE FROM trades
      WHERE trade = (SELECT trade FROM trades ORDER BY trade LIMIT 1)
@@ -319,7 +326,7 @@ market_astray: UPDATE markets SET lane = 1 WHERE status = 1
 
 market_astray: UPDATE markets SET stream = 'transfers-1' WHERE status = 1
 
-unsettled: ALTER TABLE markets DROP CONSTRAINT markets_outcome;
+unsettled: ALTER TABLE markets DROP CONSTRAINT markets_lifecycle;
     UPDATE markets SET status = 3 WHERE status = 1
 
 row_unfounded: UPDATE trades SET seq = 1000
@@ -328,7 +335,7 @@ row_unfounded: UPDATE orders SET seq = 0
 
 row_unfounded: UPDATE transfers SET seq = -1
 
-row_unfounded: UPDATE ledger SET cause = gen_random_uuid() WHERE kind = 2
+row_unfounded: UPDATE postings SET cause = gen_random_uuid() WHERE kind = 2
 
 row_unfounded: DELETE FROM batches WHERE lane = 0
 
@@ -355,8 +362,8 @@ lane_totals: ALTER TABLE lanes DROP CONSTRAINT lanes_ledger_sum;
 """
 
 
-@pytest.mark.parametrize(("name", "statements"), faults(SEEN_BY_THE_AUDIT))
-async def test_the_audit_finds(url: str, name: str, statements: str) -> None:
+@pytest.mark.parametrize(("name", "statements"), forgeries(SEEN_BY_THE_AUDIT))
+async def test_the_audit_finds_the_forgery(url: str, name: str, statements: str) -> None:
     await corrupt(url, statements)
 
     result = await full_audit(books(url), time.monotonic, page_rows=50)
@@ -367,31 +374,32 @@ async def test_the_audit_finds(url: str, name: str, statements: str) -> None:
     assert found[name].invariant == INVARIANT_OF[name]
 
 
-def test_every_rule_of_the_tables_has_its_fault() -> None:
+def test_every_rule_of_tables_has_its_forgery() -> None:
     rules = {rule for invariant in INVARIANTS.values() for rule in invariant.rows}
-    assert {name for name, _ in faults(SEEN_BY_THE_AUDIT)} == rules
+    assert {name for name, _ in forgeries(SEEN_BY_THE_AUDIT)} == rules
 
 
-async def test_an_audit_says_how_often_it_looked(url: str) -> None:
+async def test_an_audit_counts_its_checks(url: str) -> None:
     result = await full_audit(books(url), time.monotonic)
 
-    unlooked = {name for name, times in result.checked.items() if not times}
-    assert unlooked == {name for name, invariant in INVARIANTS.items() if not invariant.rows}
+    unchecked = {name for name, times in result.checked.items() if not times}
+    assert unchecked == {name for name, invariant in INVARIANTS.items() if not invariant.rows}
     assert result.checked["I3"] >= 8
 
 
-async def test_a_failed_audit_spoils_the_proof_until_the_next(url: str) -> None:
+async def test_a_failed_audit_fails_the_proof(url: str) -> None:
+    """The proof fails until the next audit passes."""
     auditor = Auditor(books(url), time.monotonic)
     await corrupt(url, "UPDATE lanes SET trades = trades + 1 WHERE lane = 0")
     assert (await auditor.prove()).consistent
 
     await auditor.audit()
-    spoilt: Proof = await auditor.prove()
+    failed: Proof = await auditor.prove()
     await corrupt(url, "UPDATE lanes SET trades = trades - 1 WHERE lane = 0")
     await auditor.audit()
 
-    assert spoilt.last_audit is not None
-    assert (spoilt.last_audit.violations, spoilt.consistent) == (1, False)
+    assert failed.last_audit is not None
+    assert (failed.last_audit.violations, failed.consistent) == (1, False)
     assert (await auditor.prove()).consistent
 
 
@@ -407,41 +415,24 @@ async def test_an_audit_sees_one_moment(url: str) -> None:
 # The whole history.
 
 
-@pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
-
-
-async def followed(system: System) -> AuditResult:
+async def audited(system: System) -> AuditResult:
     settings = system.settings
-    outputs = OutputTopics(
-        settings.events_topic,
-        settings.transfer_events_topic,
-        settings.dead_letters_topic,
-        system.partitions,
-    )
+    outputs = OutputTopics(*settings.outputs, system.partitions)
     at = books(settings.database_url.get_secret_value())
     return (await audit_history(at, make_broker(settings), outputs, time.monotonic)).result
 
 
-async def test_the_history_of_an_exchange_at_work_holds_until_somebody_forges_it(
-    system: System, kafka_server: EmbeddedKafka
-) -> None:
+async def test_a_history_is_sound_until_forged(system: System, kafka_server: EmbeddedKafka) -> None:
+    """The audit runs at work and at rest, then with a forged event, then after a trim."""
     await system.member()
-    market, topic = system.market(0), system.settings.orders_topic
-    await system.publish(deposit("a", 10**6), deposit("b", 10**6), open_market(market))
-    await system.answered()
+    (market,), topic = await system.open(0), system.settings.orders_topic
     await system.send(topic, [Sent(partition, b"k", b"{") for partition in (0, 1)])
-    crossing = [(sell if n % 2 else buy)(market, "ab"[n % 2], 1, 50) for n in range(400)]
-    trading = asyncio.create_task(system.publish(*crossing))
+    trading = asyncio.create_task(system.publish(*crossing([market], 400)))
 
-    at_work = await followed(system)
+    at_work = await audited(system)
     await trading
     await system.answered()
-    at_rest = await followed(system)
+    at_rest = await audited(system)
 
     assert (at_work.violations, at_rest.violations) == ((), ())
     assert 0 < at_work.events <= at_rest.events
@@ -453,16 +444,14 @@ async def test_the_history_of_an_exchange_at_work_holds_until_somebody_forges_it
     headers = [("ce_id", f"{topic}/0/{seq + 1}".encode())]
     await system.send(system.settings.events_topic, [Sent(0, forged.key, value, headers)])
 
-    (violation,) = (await followed(system)).violations
+    (violation,) = (await audited(system)).violations
     assert (violation.invariant, violation.name) == ("I11", "event_ahead")
 
     await _trim(kafka_server, topic)
     with pytest.raises(ConfigError, match="trimmed"):
-        await followed(system)
+        await audited(system)
 
 
 async def _trim(kafka_server: EmbeddedKafka, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
-    await admin.delete_records({KafkaPartition(topic, 0): RecordsToDelete(1)})
-    await admin.close()
+    async with administrator(kafka_server.bootstrap) as admin:
+        await admin.delete_records({KafkaPartition(topic, 0): RecordsToDelete(1)})

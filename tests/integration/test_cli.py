@@ -1,35 +1,31 @@
-"""`parity` as a process: what it prints where, and how it ends."""
+"""The command `parity` as a process: its output and its exit codes."""
 
-import contextlib
 import json
-import os
 import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
-from http.client import HTTPConnection
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.conftest import execute
-from tests.support.ports import listening_port
+from tests.support.databases import execute
+from tests.support.shell import (
+    DEADLINE_S,
+    HIDDEN,
+    REPOSITORY,
+    Shell,
+    read_json,
+    status_of,
+    until,
+    until_ready,
+)
+from worker.adapters.postgres.migrate import migrations
 from worker.cli import show
-from worker.embedded import EmbeddedKafka
 
 pytestmark = pytest.mark.integration
 
-REPOSITORY = Path(__file__).parents[2]
-HIDDEN = "geheim"
-DEAD_PORT = 1
-DEADLINE_S = 100.0
-"""How long a command may take: also one that meets nobody is over by then."""
 PROOF_FIELDS = {
     "backend",
     "trades",
@@ -40,93 +36,10 @@ PROOF_FIELDS = {
 }
 
 
-@dataclass(frozen=True)
-class Result:
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:  # noqa: ANN401 - whatever the command prints
-        return json.loads(self.out)
-
-    @property
-    def lines(self) -> list[Any]:
-        return [json.loads(line) for line in self.out.splitlines()]
-
-
-@dataclass(frozen=True)
-class Shell:
-    """Calls `parity` with settings of its own."""
-
-    settings: Mapping[str, str]
-
-    def environment(self, **more: str) -> dict[str, str]:
-        inherited = {n: v for n, v in os.environ.items() if not n.startswith("PARITY_")}
-        given = {**self.settings, **more}
-        return {**inherited, **{f"PARITY_{name}": value for name, value in given.items()}}
-
-    def parity(self, *arguments: str, stdin: str = "", **settings: str) -> Result:
-        done = subprocess.run(
-            [sys.executable, "-m", "worker", *arguments],
-            cwd=REPOSITORY,
-            env=self.environment(**settings),
-            input=stdin,
-            capture_output=True,
-            text=True,
-            timeout=DEADLINE_S,
-            check=False,
-        )
-        assert "Traceback" not in done.stderr, done.stderr
-        return Result(done.returncode, done.stdout, done.stderr)
-
-    @contextmanager
-    def worker(self, log: Path, *program: str) -> Iterator["subprocess.Popen[bytes]"]:
-        """Run a worker, killed in the end if it has not ended."""
-        command = [sys.executable, *(program or ("-m", "worker", "run"))]
-        with log.open("wb") as file:
-            process = subprocess.Popen(command, cwd=REPOSITORY, env=self.environment(), stderr=file)
-            try:
-                yield process
-            finally:
-                process.kill()
-                process.wait()
-
-
-@pytest.fixture
-def shell(empty_database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str) -> Shell:
-    return Shell(
-        {
-            "DATABASE_URL": empty_database_url,
-            "BOOTSTRAP_SERVERS": kafka_server.bootstrap,
-            "GROUP_ID": topic_prefix,
-            "ORDERS_TOPIC": f"{topic_prefix}orders",
-            "TRANSFERS_TOPIC": f"{topic_prefix}transfers",
-            "EVENTS_TOPIC": f"{topic_prefix}events",
-            "TRANSFER_EVENTS_TOPIC": f"{topic_prefix}transfer-events",
-            "DEAD_LETTERS_TOPIC": f"{topic_prefix}dead-letters",
-            "HTTP_PORT": "0",
-        }
-    )
-
-
-@pytest.fixture
-def nowhere() -> Shell:
-    """Settings under which nobody answers."""
-    return Shell(
-        {
-            "DATABASE_URL": f"postgresql://u:{HIDDEN}@127.0.0.1:{DEAD_PORT}/d",
-            "BOOTSTRAP_SERVERS": f"127.0.0.1:{DEAD_PORT}",
-            "KAFKA_TIMEOUT_S": "3",
-            "DATABASE_TIMEOUT_S": "3",
-        }
-    )
-
-
 # Usage and configuration.
 
 
-def test_the_version(nowhere: Shell) -> None:
+def test_version_is_printed(nowhere: Shell) -> None:
     result = nowhere.parity("--version")
 
     assert (result.code, result.out) == (0, f"parity {version('parity-exchange')}\n")
@@ -145,7 +58,7 @@ def test_the_version(nowhere: Shell) -> None:
         ["topics", "--partitions", "0"],
     ],
 )
-def test_a_wrong_call_is_2(nowhere: Shell, arguments: list[str]) -> None:
+def test_wrong_usage_exits_2(nowhere: Shell, arguments: list[str]) -> None:
     result = nowhere.parity(*arguments)
 
     assert (result.code, result.out) == (2, "")
@@ -153,7 +66,7 @@ def test_a_wrong_call_is_2(nowhere: Shell, arguments: list[str]) -> None:
 
 
 @pytest.mark.parametrize("command", ["run", "tail", "proof"])
-def test_a_bad_setting_is_2_and_named(nowhere: Shell, command: str) -> None:
+def test_bad_settings_exit_2_and_are_named(nowhere: Shell, command: str) -> None:
     result = nowhere.parity(command, STALL_S="0", DATABASE_URL=f"mysql://u:{HIDDEN}@h/d")
 
     assert (result.code, result.out) == (2, "")
@@ -162,10 +75,27 @@ def test_a_bad_setting_is_2_and_named(nowhere: Shell, command: str) -> None:
     assert "PARITY_DATABASE_URL='mysql://u:***@h/d': must begin with postgresql://" in result.err
 
 
-def test_what_is_not_migrated_says_what_to_do(shell: Shell) -> None:
+def test_empty_database_asks_for_migrate(shell: Shell) -> None:
     for command in ("proof", "audit"):
         result = shell.parity(command)
         assert (result.code, "parity migrate" in result.err) == (2, True)
+
+
+def test_worker_without_tables_asks_for_migrate_once(shell: Shell, tmp_path: Path) -> None:
+    shell.parity("topics", "--partitions", "1")
+    log = tmp_path / "worker.log"
+    with shell.worker(log) as worker:
+        until(lambda: "no tables of Parity: run `parity migrate`" in log.read_text())
+        assert shell.parity("migrate").code == 0
+        until_ready(worker)
+    assert log.read_text().count("waiting_to_start") == 1
+
+
+def test_missing_database_exits_2(shell: Shell) -> None:
+    result = shell.parity("proof", DATABASE_URL=shell.settings["DATABASE_URL"] + "x")
+
+    assert (result.code, result.out) == (2, "")
+    assert "does not exist: create the database or correct the address" in result.err
 
 
 @pytest.mark.parametrize(
@@ -179,16 +109,17 @@ def test_what_is_not_migrated_says_what_to_do(shell: Shell) -> None:
         ["publish", "deposit", "--account", "a", "--transfer-id", "t", "--amount", "1"],
     ],
 )
-def test_what_cannot_be_reached_is_3_in_time(nowhere: Shell, arguments: list[str]) -> None:
+def test_unreachable_servers_exit_3(nowhere: Shell, arguments: list[str]) -> None:
     result = nowhere.parity(*arguments)
 
     assert (result.code, result.out) == (3, "")
     assert result.err.count("\n") == 1
     assert result.err.startswith("parity: ")
+    assert "(PARITY_DATABASE_URL)" in result.err or "(PARITY_BOOTSTRAP_SERVERS)" in result.err
     assert HIDDEN not in result.err
 
 
-def test_a_database_that_swallows_everything_is_3_in_time(nowhere: Shell) -> None:
+def test_silent_database_exits_3(nowhere: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"postgresql://u:{HIDDEN}@127.0.0.1:{silent.getsockname()[1]}/d"
         result = nowhere.parity("proof", "--json", DATABASE_URL=url)
@@ -196,20 +127,20 @@ def test_a_database_that_swallows_everything_is_3_in_time(nowhere: Shell) -> Non
     assert (result.code, result.out) == (3, "")
 
 
-# Setting up.
+# Migrate and topics.
 
 
-def test_a_dry_run_of_migrate_tells_what_it_would_do_and_does_nothing(shell: Shell) -> None:
+def test_migrate_dry_run_changes_nothing(shell: Shell) -> None:
     for _ in range(2):
-        told = shell.parity("migrate", "--dry-run")
-        lines = told.out.splitlines()
-        assert (told.code, lines[-1]) == (0, "15 to apply")
+        shown = shell.parity("migrate", "--dry-run")
+        lines = shown.out.splitlines()
+        assert (shown.code, lines[-1]) == (0, f"{len(migrations())} to apply")
         assert lines[0] == "0001_streams.sql: would begin: CREATE TABLE streams"
     shell.parity("migrate")
     assert shell.parity("migrate", "--dry-run").out == "up to date\n"
 
 
-def test_migrate_and_topics_are_safe_to_repeat(shell: Shell) -> None:
+def test_migrate_and_topics_can_be_repeated(shell: Shell) -> None:
     first, second = shell.parity("migrate"), shell.parity("migrate")
     made = shell.parity("topics", "--partitions", "3", "--json")
     found = shell.parity("topics", "--partitions", "3", "--json")
@@ -225,51 +156,58 @@ def test_migrate_and_topics_are_safe_to_repeat(shell: Shell) -> None:
     assert all(topic["fits"] for topic in found.json)
 
 
-def test_a_topic_that_does_not_fit_is_1(shell: Shell) -> None:
+def test_unfit_topic_exits_1(shell: Shell) -> None:
     shell.parity("topics", "--partitions", "2")
 
     few = shell.parity("topics", "--partitions", "4")
     events = shell.settings["EVENTS_TOPIC"]
-    wrong = shell.parity("topics", "--partitions", "2", "--json", ORDERS_TOPIC=events)
+    exchanged = {"ORDERS_TOPIC": events, "EVENTS_TOPIC": shell.settings["ORDERS_TOPIC"]}
+    wrong = shell.parity("topics", "--partitions", "2", "--json", **exchanged)
 
     assert (few.code, few.out.count("no: has 2 partitions of 4")) == (1, 5)
     assert wrong.code == 1
     assert "LogAppendTime" in wrong.json[0]["problem"]
 
 
-# Publish, run, look.
+# Publish, run, read.
 
 
-def test_from_the_first_command_to_the_proof(shell: Shell, tmp_path: Path) -> None:
+def test_commands_work_from_migrate_to_proof(shell: Shell, tmp_path: Path) -> None:
     assert shell.parity("migrate").code == 0
     assert shell.parity("topics", "--partitions", "2").code == 0
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until_ready(worker)
+        until_ready(worker)
         _publish(shell)
         _look(shell)
-        served = _get(worker, "/api/proof")
+        served = read_json(worker, "/api/proof")
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
 
     proof, audit = shell.parity("proof", "--json"), shell.parity("audit", "--events", "--json")
     assert (proof.code, proof.json["consistent"], audit.code) == (0, True, 0)
-    assert set(served) == set(proof.json)
+    assert set(served) == {*proof.json, "ageSeconds"}
     assert set(proof.json) >= PROOF_FIELDS
     assert audit.json["violations"] == []
     assert "CONSISTENT" in shell.parity("proof").out
+    whole, rows_only = shell.parity("audit", "--events").out, shell.parity("audit").out
+    assert "not checked: I14 (waits for the hash chain)" in whole
+    assert [line.split()[-3:] for line in rows_only.splitlines() if line.startswith("I13")] == [
+        ["needs", "--events", "-"]
+    ]
+    assert "not checked: I7 (needs --events), I10 (needs --events)" in rows_only
     assert audit.json["events"] == proof.json["events"]
     looked = {name for name, found in audit.json["invariants"].items() if found["checked"]}
     assert looked >= {"I9", "I10", "I11", "I12", "I13", "I20"}
 
 
-def test_an_audit_of_events_needs_the_whole_topics(shell: Shell) -> None:
+def test_audit_of_events_needs_topics(shell: Shell) -> None:
     assert shell.parity("migrate").code == 0
     missing = shell.parity("audit", "--events")
     assert (missing.code, "does not exist" in missing.err) == (2, True)
 
 
 def _publish(shell: Shell) -> None:
-    """A deposit, a market, the same order twice, and a record that is no command."""
+    """Publish a deposit, a market, the same order twice, and a record that is no command."""
     money = ["--account", "alice", "--transfer-id", "d", "--amount", "900"]
     deposit = shell.parity("publish", "--json", "deposit", *money)
     assert deposit.code == 0
@@ -283,7 +221,9 @@ def _publish(shell: Shell) -> None:
     shell.parity("tail", "transfer-events", "--from", "earliest", "--limit", "1")
     about = ["--market", "rain", "--operator", "op", "--title", "Rain?"]
     opened = shell.parity("publish", "open-market", *about)
-    assert (opened.code, "OPEN_MARKET" in opened.out) == (0, True)
+    topic = shell.settings["ORDERS_TOPIC"]
+    assert (opened.code, opened.out.startswith(f"published to {topic}[")) == (0, True)
+    assert opened.out.endswith("] offset 0  OPEN_MARKET\n")
     order = ["--market", "rain", "--account", "alice", "--order-id", "o-1"]
     terms = ["--side", "buy", "--price", "40", "--quantity", "3"]
     assert shell.parity("publish", "place-order", *order, *terms).code == 0
@@ -330,7 +270,7 @@ _BUY = {
 }
 
 
-def test_a_file_with_one_wrong_line_sends_nothing(shell: Shell, tmp_path: Path) -> None:
+def test_file_with_wrong_line_sends_nothing(shell: Shell, tmp_path: Path) -> None:
     shell.parity("topics", "--partitions", "1")
     file = tmp_path / "commands.ndjson"
     wrong = {**_BUY, "time_in_farce": "IOC"}
@@ -346,7 +286,7 @@ def test_a_file_with_one_wrong_line_sends_nothing(shell: Shell, tmp_path: Path) 
     assert (taken.code, taken.lines[0]["offset"]) == (0, 0)
 
 
-async def test_books_that_are_wrong_are_1(shell: Shell) -> None:
+async def test_wrong_books_exit_1(shell: Shell) -> None:
     url = shell.settings["DATABASE_URL"]
     assert shell.parity("migrate").code == 0
     account = "6f3c1a52-2a0e-5c55-9f0e-0a8f3f7c1d11"
@@ -360,10 +300,10 @@ async def test_books_that_are_wrong_are_1(shell: Shell) -> None:
     assert f"account {account}" in shown.out
 
 
-# How a worker ends.
+# The end of a worker.
 
 
-def test_ctrl_c_is_130(shell: Shell, tmp_path: Path) -> None:
+def test_ctrl_c_exits_130(shell: Shell, tmp_path: Path) -> None:
     shell.parity("migrate")
     shell.parity("topics", "--partitions", "1")
     deposit = ("--account", "ann", "--transfer-id", "1", "--amount", "100")
@@ -376,18 +316,19 @@ def test_ctrl_c_is_130(shell: Shell, tmp_path: Path) -> None:
         stderr=subprocess.PIPE,
     )
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until_ready(worker)
+        until_ready(worker)
         # It may still be importing, and then ends as any program of Python does.
         assert tail.stdout is not None
         assert b"DEPOSITED" in tail.stdout.readline()
         for process in (worker, tail):
             process.send_signal(signal.SIGINT)
-        assert (worker.wait(DEADLINE_S), tail.wait(DEADLINE_S)) == (130, 130)
-    _, complaint = tail.communicate()
-    assert b"Traceback" not in complaint
+        codes = worker.wait(DEADLINE_S), tail.wait(DEADLINE_S)
+    _, errors = tail.communicate()
+    assert codes == (130, 130), errors
+    assert b"Traceback" not in errors
 
 
-def test_a_worker_whose_port_is_taken_is_2(shell: Shell) -> None:
+def test_worker_with_taken_port_exits_2(shell: Shell) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = str(taken.getsockname()[1])
         result = shell.parity("run", HTTP_PORT=port)
@@ -396,7 +337,7 @@ def test_a_worker_whose_port_is_taken_is_2(shell: Shell) -> None:
     assert f"PARITY_HTTP_PORT='{port}'" in result.err
 
 
-def test_a_table_keeps_every_character_of_long_words_and_of_brackets(
+def test_table_keeps_long_words(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(show, "PIPE_COLUMNS", 60)
@@ -408,15 +349,30 @@ def test_a_table_keeps_every_character_of_long_words_and_of_brackets(
     assert "".join(line[12:-7].rstrip() for line in lines) == words
 
 
-def test_an_address_that_can_be_no_cluster_is_2_whoever_else_is_away(nowhere: Shell) -> None:
+def test_wrong_cluster_address_exits_2(nowhere: Shell) -> None:
     result = nowhere.parity("run", DATABASE_URL="dsql://localhost", HTTP_PORT="0")
 
     assert result.code == 2
     assert "'localhost' is no DSQL endpoint" in result.err
 
 
+def test_worker_without_codecs_exits_2(nowhere: Shell, tmp_path: Path) -> None:
+    (tmp_path / "cramjam.py").write_text("raise ImportError")
+    done = subprocess.run(
+        [sys.executable, "-m", "worker", "run"],
+        cwd=REPOSITORY,
+        env={**nowhere.environment(), "PYTHONPATH": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=DEADLINE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "parity: Kafka's codecs snappy, lz4, zstd" in done.stderr
+
+
 @pytest.mark.parametrize("command", [["run"], ["demo", "--database"]])
-def test_a_worker_is_no_admin_whoever_else_is_away(nowhere: Shell, command: list[str]) -> None:
+def test_admin_worker_exits_2(nowhere: Shell, command: list[str]) -> None:
     url = "dsql://abc.dsql.eu-west-1.on.aws?role=admin"
     arguments = [*command, url] if command[-1] == "--database" else command
 
@@ -424,11 +380,11 @@ def test_a_worker_is_no_admin_whoever_else_is_away(nowhere: Shell, command: list
 
     assert result.code == 2
     assert "PARITY_DATABASE_URL: ?role=admin may change" in result.err
-    assert "workers run as parity_worker: leave ?role= out" in result.err
+    assert "workers run as parity_worker, so leave ?role= out" in result.err
     assert "http_listening" not in result.err
 
 
-def test_a_worker_without_topics_is_2(shell: Shell) -> None:
+def test_worker_without_topics_exits_2(shell: Shell) -> None:
     shell.parity("migrate")
 
     result = shell.parity("run")
@@ -437,13 +393,11 @@ def test_a_worker_without_topics_is_2(shell: Shell) -> None:
     assert "run `parity topics`" in result.err
 
 
-def test_a_worker_that_finds_nobody_waits_and_stops_when_asked(
-    nowhere: Shell, tmp_path: Path
-) -> None:
+def test_worker_without_servers_waits(nowhere: Shell, tmp_path: Path) -> None:
     shell = Shell({**nowhere.settings, "HTTP_PORT": "0"})
     with shell.worker(tmp_path / "worker.log") as worker:
-        _until(lambda: _status(worker, "/livez") == 200)
-        assert _status(worker, "/readyz") == 503
+        until(lambda: status_of(worker, "/livez") == 200)
+        assert status_of(worker, "/readyz") == 503
         worker.send_signal(signal.SIGTERM)
         assert worker.wait(DEADLINE_S) == 0
     assert HIDDEN not in (tmp_path / "worker.log").read_text(encoding="utf-8")
@@ -464,7 +418,7 @@ main()
 """
 
 
-def test_a_worker_that_stands_still_ends_itself_with_70(shell: Shell, tmp_path: Path) -> None:
+def test_stalled_worker_exits_70(shell: Shell, tmp_path: Path) -> None:
     shell = Shell(
         {**shell.settings, "STALL_S": "10", "DATABASE_TIMEOUT_S": "5", "LOG_JSON": "true"}
     )
@@ -472,41 +426,9 @@ def test_a_worker_that_stands_still_ends_itself_with_70(shell: Shell, tmp_path: 
     shell.parity("topics", "--partitions", "1")
     log = tmp_path / "worker.log"
     with shell.worker(log, "-c", HANGING) as worker:
-        _until_ready(worker)
+        until_ready(worker)
         shell.parity("publish", "deposit", "--account", "a", "--transfer-id", "t", "--amount", "1")
         assert worker.wait(DEADLINE_S) == 70
     last = json.loads(log.read_text(encoding="utf-8").splitlines()[-1])
-    assert (last["event"], last["exit_code"]) == ("lane_stands_still", 70)
+    assert (last["event"], last["exit_code"]) == ("lane_stalled", 70)
     assert last["topic"] == shell.settings["TRANSFERS_TOPIC"]
-
-
-def _until_ready(worker: "subprocess.Popen[bytes]") -> None:
-    _until(lambda: _status(worker, "/readyz") == 200)
-
-
-def _until(condition: Any) -> None:  # noqa: ANN401
-    deadline = time.monotonic() + DEADLINE_S
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
-
-
-def _status(worker: "subprocess.Popen[bytes]", path: str) -> int:
-    try:
-        return _ask(worker, path)[0]
-    except OSError:
-        return 0
-
-
-def _get(worker: "subprocess.Popen[bytes]", path: str) -> Any:  # noqa: ANN401
-    return json.loads(_ask(worker, path)[1])
-
-
-def _ask(worker: "subprocess.Popen[bytes]", path: str) -> tuple[int, bytes]:
-    """Ask the port that the worker was given: one chosen for it may be taken by then."""
-    assert worker.poll() is None, "it has ended"
-    port = listening_port(worker.pid)
-    with contextlib.closing(HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as connection:
-        connection.request("GET", path)
-        answer = connection.getresponse()
-        return answer.status, answer.read()

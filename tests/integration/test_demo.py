@@ -1,4 +1,4 @@
-"""The demo, small: a killed worker and all, it proves itself, and leaves nothing running."""
+"""A small demo kills a worker, proves itself, and leaves no process."""
 
 import json
 
@@ -40,20 +40,20 @@ SMALL = demo.Options(
     accounts=100,
     partitions=4,
     sweep=300,
-    # So that the sweep is deeper than a batch.
+    # Few rows per batch, so that the sweep needs several batches.
     batch_rows=600,
     json=True,
 )
 
 
-def test_a_small_demo_proves_itself(capsys: pytest.CaptureFixture[str]) -> None:
+def test_small_demo_proves_itself(capsys: pytest.CaptureFixture[str]) -> None:
     before = set(psutil.Process().children())
 
     code = demo.run(SMALL)
 
-    told = capsys.readouterr()
-    result = json.loads(told.out)
+    captured = capsys.readouterr()
+    result = json.loads(captured.out)
     assert [line["name"] for line in result["proof"]] == LINES
-    assert [line for line in result["proof"] if not line["ok"]] == [], told.err
+    assert [line for line in result["proof"] if not line["ok"]] == [], captured.err
     assert (code, result["pass"]) == (0, True)
     assert set(psutil.Process().children()) <= before

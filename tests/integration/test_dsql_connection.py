@@ -1,6 +1,7 @@
-"""A DSQL connection as far as it can be shown without a cluster: address, token, TLS, age, rate.
+"""A DSQL connection as far as tests can show it without a cluster: address, token, TLS, age, rate.
 
-`tests.support.dsql` checks the token as AWS documents it; that a cluster takes it waits for one.
+`tests.support.dsql` checks the token as AWS documents it. Only a cluster can show that it accepts
+the token.
 """
 
 import math
@@ -10,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.aws import CredentialServer, credential_server, without_credentials
 from tests.support import dsql
-from tests.support.aws import CredentialServer, credential_server, without_credentials
 from tests.support.books import ORDERS, Books, opened
 from tests.support.dsql import DsqlEndpoint
 from tests.support.tls_terminator import CA_FILE, tls_terminator
@@ -21,8 +22,8 @@ from worker.adapters.postgres.connect import LANE_SETTINGS, connect
 from worker.adapters.postgres.store import PostgresStore
 from worker.adapters.postgres.target import (
     AGE_MAX_S,
-    CONNECTS_A_SECOND,
     CONNECTS_AT_ONCE,
+    CONNECTS_PER_SECOND,
     Dsql,
     Turns,
     cluster,
@@ -66,14 +67,14 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[CredentialServer]:
 # Addresses.
 
 
-def test_an_address_names_cluster_region_and_role() -> None:
+def test_address_names_cluster_region_and_role() -> None:
     address = dsql_address(f"dsql://{HOST}?role=trader")
     assert (address.host, address.region, address.port) == (HOST, "us-east-1", 5432)
     assert (address.database, address.role) == ("postgres", "trader")
     assert dsql_address(f"dsql://{HOST}/postgres").role == "parity_worker"
 
 
-def test_an_address_behind_private_link_is_one() -> None:
+def test_private_link_address_is_read() -> None:
     address = dsql_address("dsql://abc123.dsql-fnh4.eu-west-2.on.aws")
     assert address.region == "eu-west-2"
 
@@ -81,24 +82,22 @@ def test_an_address_behind_private_link_is_one() -> None:
 @pytest.mark.parametrize(
     ("wrong", "way_out"),
     [
-        ("dsql://", "write dsql://<cluster>.dsql.<region>.on.aws"),
+        ("dsql://", "use dsql://<cluster>.dsql.<region>.on.aws"),
         ("dsql://localhost", "'localhost' is no DSQL endpoint"),
         ("dsql://abc.rds.us-east-1.on.aws", "is no DSQL endpoint"),
-        (f"dsql://user:pw@{HOST}", r"name \?role="),
-        (f"dsql://{HOST}?sslmode=disable", r"\?sslmode=; it takes \?role="),
-        (f"dsql://{HOST}?role=", r"\?role= is empty; give it a value"),
-        (f"dsql://{HOST}?role=admin&role=trader", r"\?role= is given 2 times; give it once"),
-        (f"dsql://{HOST}/exchange", "one database, postgres, and none 'exchange'"),
+        (f"dsql://user:pw@{HOST}", r"use \?role= for the role"),
+        (f"dsql://{HOST}?sslmode=disable", r"\?sslmode=: use \?role="),
+        (f"dsql://{HOST}?role=", r"\?role= is empty: give it a value"),
+        (f"dsql://{HOST}?role=admin&role=trader", r"\?role= is given 2 times: give it once"),
+        (f"dsql://{HOST}/exchange", "only the database 'postgres', got 'exchange'"),
     ],
 )
-def test_an_address_that_dsql_does_not_have_is_refused(wrong: str, way_out: str) -> None:
+def test_impossible_address_is_refused(wrong: str, way_out: str) -> None:
     with pytest.raises(ConfigError, match=f"^PARITY_DATABASE_URL: .*{way_out}"):
         dsql_address(wrong)
 
 
-async def test_certificates_that_cannot_be_read_are_the_operators_to_correct(
-    tmp_path: Path,
-) -> None:
+async def test_unreadable_certificates_raise_config_error(tmp_path: Path) -> None:
     empty = tmp_path / "empty.pem"
     empty.touch()
     for file in (empty, tmp_path / "missing.pem"):
@@ -109,10 +108,7 @@ async def test_certificates_that_cannot_be_read_are_the_operators_to_correct(
 # TLS and token.
 
 
-@pytest.mark.integration
-async def test_tls_is_spoken_from_the_first_byte_and_verified(
-    endpoint: DsqlEndpoint,
-) -> None:
+async def test_connection_begins_with_verified_tls(endpoint: DsqlEndpoint) -> None:
     connection = await connect(endpoint.url, LANE_SETTINGS, timeout_s=10.0)
     assert await connection.fetchval("SELECT 1") == 1
     await connection.close()
@@ -121,12 +117,11 @@ async def test_tls_is_spoken_from_the_first_byte_and_verified(
 
 
 @pytest.mark.shows("F29")
-@pytest.mark.integration
 @pytest.mark.parametrize(
     ("certificate", "ca"), [("wrong.pem", True), ("right.pem", False), (None, True)]
 )
 @pytest.mark.shows("F29")
-async def test_a_wrong_certificate_or_none_is_refused(
+async def test_wrong_certificate_is_refused(
     database_url: str, certificate: str | None, *, ca: bool
 ) -> None:
     async with tls_terminator(database_url, certificate) as port:
@@ -138,11 +133,11 @@ async def test_a_wrong_certificate_or_none_is_refused(
 
 
 @pytest.mark.shows("F28")
-@pytest.mark.integration
-async def test_a_token_that_is_refused_is_replaced_at_once_and_old_connections_go_on(
+async def test_refused_token_is_replaced_at_once(
     endpoint: DsqlEndpoint, server: CredentialServer
 ) -> None:
-    # So short-lived that botocore fetches them for every minting.
+    """Connections that are open already continue."""
+    # So short-lived that botocore fetches credentials for every token.
     server.life_s, server.secret = 60, dsql.SECRET
     old = await connect(endpoint.url, LANE_SETTINGS, timeout_s=10.0)
     cluster(endpoint.url)._tokens.forget()
@@ -164,7 +159,7 @@ async def test_a_token_that_is_refused_is_replaced_at_once_and_old_connections_g
 
 
 class Clock:
-    """Stands still unless it is moved, by a pause or by hand."""
+    """A clock that moves only by a pause or by hand."""
 
     def __init__(self) -> None:
         self.now_s = 1_000.0
@@ -175,11 +170,8 @@ class Clock:
         await sleep(0)
 
 
-@pytest.mark.integration
 @pytest.mark.usefixtures("books")
-async def test_a_lane_leaves_its_connection_before_dsql_does(
-    endpoint: DsqlEndpoint,
-) -> None:
+async def test_lane_renews_its_connection_before_dsql_ends_it(endpoint: DsqlEndpoint) -> None:
     clock = Clock()
     store = PostgresStore(endpoint.url, timeout_s=10, system=clock.system)
     await store.take_over(ORDERS, 0, "me")
@@ -193,8 +185,7 @@ async def test_a_lane_leaves_its_connection_before_dsql_does(
     await store.close()
 
 
-@pytest.mark.integration
-async def test_the_probe_leaves_its_connection_too(
+async def test_probe_renews_its_connection(
     endpoint: DsqlEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(target, "AGE_MAX_S", 0.0)
@@ -205,7 +196,7 @@ async def test_the_probe_leaves_its_connection_too(
     await onlooker.close()
 
 
-def test_connections_of_dsql_end_within_the_hour_and_not_all_at_once() -> None:
+def test_connections_expire_within_the_hour_with_jitter() -> None:
     system = Clock().system
     ages_s = [target.age_s(f"dsql://{HOST}", system) for _ in range(100)]
     assert max(ages_s) < 50 * 60
@@ -214,9 +205,9 @@ def test_connections_of_dsql_end_within_the_hour_and_not_all_at_once() -> None:
 
 
 @pytest.mark.shows("F26")
-async def test_connections_are_asked_for_no_faster_than_agreed() -> None:
+async def test_turns_keep_to_the_rate() -> None:
     clock = Clock()
-    turns = Turns(CONNECTS_A_SECOND, CONNECTS_AT_ONCE, clock.system)
+    turns = Turns(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE, clock.system)
     began_s, taken_s = clock.now_s, []
     for _ in range(CONNECTS_AT_ONCE + 200):
         await turns.take()
@@ -224,9 +215,9 @@ async def test_connections_are_asked_for_no_faster_than_agreed() -> None:
     assert taken_s[CONNECTS_AT_ONCE - 1] == 0
     for start in range(len(taken_s)):
         for end in range(start, len(taken_s)):
-            bound = CONNECTS_AT_ONCE + CONNECTS_A_SECOND * (taken_s[end] - taken_s[start])
+            bound = CONNECTS_AT_ONCE + CONNECTS_PER_SECOND * (taken_s[end] - taken_s[start])
             assert end - start + 1 <= bound + 1e-6
-    # Nothing is saved up beyond the first allowance.
+    # No turns are saved up beyond the first burst.
     clock.now_s += 3_600
     before_s = clock.now_s
     for _ in range(CONNECTS_AT_ONCE + 1):
@@ -235,7 +226,6 @@ async def test_connections_are_asked_for_no_faster_than_agreed() -> None:
 
 
 @pytest.mark.shows("F26")
-@pytest.mark.integration
 async def test_every_connection_waits_for_its_turn(
     endpoint: DsqlEndpoint, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -245,17 +235,15 @@ async def test_every_connection_waits_for_its_turn(
     dsql_cluster = Dsql(dsql_address(endpoint.url), clock.system)
     for number in range(3):
         (await dsql_cluster.connect(LANE_SETTINGS, timeout_s=10)).terminate()
-        assert clock.now_s - began_s == pytest.approx(number / CONNECTS_A_SECOND)
+        assert clock.now_s - began_s == pytest.approx(number / CONNECTS_PER_SECOND)
     await dsql_cluster.close()
 
 
 @pytest.mark.shows("F18")
-@pytest.mark.integration
 @pytest.mark.usefixtures("books")
-async def test_an_endpoint_that_falls_silent_leaves_an_unknown_outcome_and_a_new_connection(
-    endpoint: DsqlEndpoint,
-) -> None:
-    # The first token takes longest, and is not what is timed here.
+async def test_silent_endpoint_leaves_an_unknown_outcome(endpoint: DsqlEndpoint) -> None:
+    """The next call uses a new connection."""
+    # The first token takes longest, and the test does not measure it.
     await cluster(endpoint.url)._tokens.token()
     store = PostgresStore(endpoint.url, timeout_s=6)
     await store.take_over(ORDERS, 0, "me")

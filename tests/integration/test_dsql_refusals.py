@@ -1,7 +1,7 @@
-"""What Aurora DSQL refuses and PostgreSQL does not: at the commit, by size, and without a word.
+"""Refusals of Aurora DSQL that PostgreSQL does not have: at the commit, by size, by a disconnect.
 
-Shown on PostgreSQL behind `tests.support.dsql_line`, which takes back what it then refuses. That
-DSQL itself refuses just so waits for a cluster.
+PostgreSQL runs with `tests.support.dsql_line` in front, which rolls back the commits that it
+refuses. Only a cluster can show that DSQL itself refuses in the same way.
 """
 
 from collections.abc import AsyncIterator, Callable
@@ -22,14 +22,11 @@ from tests.support.books import (
 )
 from tests.support.dsql_line import DsqlLine, Habits, Refusal
 from tests.support.system import System
-from worker import commit
+from worker import seal
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain.units import MarketId
-from worker.embedded import EmbeddedKafka
 from worker.errors import Conflict, NotAsOne, OutcomeUnknown, Poison, Refused
 from worker.ports import Statement
-
-pytestmark = pytest.mark.integration
 
 MARKET = market_at(0, "market")
 BIDS: Final = 60
@@ -43,19 +40,17 @@ async def books(database_url: str, request: pytest.FixtureRequest) -> AsyncItera
 
 
 async def _trade(books: Books) -> tuple[Desk, Statement]:
-    """Return a lane, and its batch in which Ann buys from Ben."""
-    await (await books.transfers()).run(deposit("ann", 10_000, "1"), deposit("ben", 10_000, "1"))
-    desk = await books.orders(0)
-    await desk.run(open_market(MARKET), sell(MARKET, "ben", 10, 50))
+    """Return a lane and its batch in which Ann buys from Ben."""
+    desk = await books.offer(MARKET)
     return desk, await desk.prepared(buy(MARKET, "ann", 10, 50))
 
 
 @pytest.mark.shows("F19")
 @pytest.mark.parametrize(("kind", "connections"), [("conflicts", 1), ("schema_changes", 2)])
-async def test_a_commit_refused_at_the_very_end_is_a_lost_race(
+async def test_commit_refused_at_its_end_is_a_conflict(
     books: Books, kind: str, connections: int
 ) -> None:
-    """After OC001 on a new connection: what an old one has prepared is of the old schema."""
+    """OC001 needs a new connection, because an old one has statements of the old schema."""
     habits = Habits(**{kind: 1.0})  # type: ignore[arg-type]
     _, statement = await _trade(books)
     async with DsqlLine.before(books.url, habits) as line:
@@ -72,10 +67,10 @@ async def test_a_commit_refused_at_the_very_end_is_a_lost_race(
     assert len((await books.dump())["batches"]) == len(before["batches"]) + 1
 
 
-@pytest.mark.parametrize("table", ["accounts", "markets", "orders", "transfers", "positions"])
-async def test_a_step_that_wrote_less_than_was_stated_is_refused(
-    database_url: str, table: str
-) -> None:
+@pytest.mark.parametrize(
+    "table", ["accounts", "markets", "orders", "transfers", "positions", "trades"]
+)
+async def test_step_with_too_few_rows_is_refused(database_url: str, table: str) -> None:
     async with opened(database_url, in_steps=True) as books:
         desk, traded = await _trade(books)
         second = market_at(0, "second")
@@ -86,6 +81,7 @@ async def test_a_step_that_wrote_less_than_was_stated_is_refused(
             "orders": traded,
             "transfers": await cash.prepared(deposit("ann", 1, "2")),
             "positions": traded,
+            "trades": traded,
         }
         await books.connection.execute(
             "CREATE FUNCTION lose() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END'"
@@ -99,7 +95,7 @@ async def test_a_step_that_wrote_less_than_was_stated_is_refused(
         assert await books.dump() == before
 
 
-async def test_a_transaction_that_is_too_large_can_never_work(books: Books) -> None:
+async def test_oversized_transaction_never_fits(books: Books) -> None:
     _, statement = await _trade(books)
     async with DsqlLine.before(books.url, Habits(too_large=lambda _: True)) as line:
         store = PostgresStore(line.url, timeout_s=TIMEOUT_S, in_steps=books.in_steps)
@@ -112,9 +108,7 @@ async def test_a_transaction_that_is_too_large_can_never_work(books: Books) -> N
     assert await books.dump() == before
 
 
-async def test_a_message_that_is_too_long_ends_the_line_and_the_outcome_is_unknown(
-    books: Books,
-) -> None:
+async def test_oversized_message_leaves_an_unknown_outcome(books: Books) -> None:
     _, statement = await _trade(books)
     async with DsqlLine.before(books.url, Habits(message_bytes_max=200)) as line:
         store = PostgresStore(line.url, timeout_s=TIMEOUT_S, in_steps=books.in_steps)
@@ -124,9 +118,7 @@ async def test_a_message_that_is_too_long_ends_the_line_and_the_outcome_is_unkno
         await store.close()
 
 
-async def test_a_target_that_refuses_the_batch_as_one_statement_gets_it_in_steps(
-    database_url: str,
-) -> None:
+async def test_store_falls_back_to_steps(database_url: str) -> None:
     async with opened(database_url) as books:
         _, statement = await _trade(books)
         async with DsqlLine.before(books.url, Habits(takes_cte=False)) as line:
@@ -141,18 +133,10 @@ async def test_a_target_that_refuses_the_batch_as_one_statement_gets_it_in_steps
         assert len((await books.dump())["batches"]) == len(before["batches"]) + 1
 
 
-# A worker before such a line.
+# A worker that connects through such a proxy.
 
 
-@pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
-
-
-async def test_a_worker_finds_out_by_itself_that_it_must_go_in_steps(system: System) -> None:
+async def test_worker_falls_back_to_steps_by_itself(system: System) -> None:
     async with DsqlLine.before(_url(system), Habits(takes_cte=False)) as line:
         await _crossed(system, line, "statement")
         assert line.refused[Refusal.CTE]
@@ -162,20 +146,18 @@ async def test_a_worker_finds_out_by_itself_that_it_must_go_in_steps(system: Sys
 
 @pytest.mark.shows("F27")
 @pytest.mark.parametrize("mode", ["statement", "steps"])
-async def test_a_batch_that_is_too_large_is_bisected_until_it_fits(
-    system: System, mode: str
-) -> None:
+async def test_oversized_batch_is_bisected_until_it_fits(system: System, mode: str) -> None:
     async with DsqlLine.before(_url(system), Habits(too_large=_trades_above(MOST_TRADES))) as line:
         await _crossed(system, line, mode)
         assert line.refused[Refusal.TOO_LARGE]
         await system.stop()
-    trades = await system.database.fetch("SELECT count(*) FROM ledger WHERE kind = 1")
+    trades = await system.database.fetch("SELECT count(*) FROM postings WHERE kind = 1")
     assert trades[0]["count"] == 2 * BIDS
     assert not await system.events("ORDER_REJECTED")
 
 
 @pytest.mark.shows("F27")
-async def test_a_message_that_is_always_too_long_is_halved_until_it_fits(system: System) -> None:
+async def test_oversized_message_is_halved_until_it_fits(system: System) -> None:
     habits = Habits()
     async with DsqlLine.before(_url(system), habits) as line:
         habits.message_bytes_max = 24 * 1024
@@ -185,9 +167,7 @@ async def test_a_message_that_is_always_too_long_is_halved_until_it_fits(system:
     assert not await system.events("ORDER_REJECTED")
 
 
-async def test_one_order_that_is_refused_for_its_size_is_answered_and_the_lane_goes_on(
-    system: System,
-) -> None:
+async def test_order_refused_for_its_size_is_answered(system: System) -> None:
     market = await _funded(system)
     habits = Habits(too_large=lambda message: b'"price":77' in message)
     async with DsqlLine.before(_url(system), habits) as line:
@@ -200,12 +180,12 @@ async def test_one_order_that_is_refused_for_its_size_is_answered_and_the_lane_g
     assert len(await system.events("ORDER_ACCEPTED", account_id="ann")) == 14
 
 
-async def test_a_statement_above_the_budget_of_bytes_is_never_sent(
+async def test_statement_above_the_byte_budget_stays_unsent(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     budget = 24 * 1024
-    monkeypatch.setattr(commit, "STATEMENT_BYTES_MAX", budget)
-    # What PostgreSQL's protocol adds to the parameters.
+    monkeypatch.setattr(seal, "STATEMENT_BYTES_MAX", budget)
+    # Leaves room for the bytes that PostgreSQL's protocol adds to the parameters.
     habits = Habits(message_bytes_max=budget + 2 * 1024)
     async with DsqlLine.before(_url(system), habits) as line:
         await _crossed(system, line, "statement")
@@ -215,7 +195,7 @@ async def test_a_statement_above_the_budget_of_bytes_is_never_sent(
 
 
 async def _crossed(system: System, line: DsqlLine, mode: str) -> None:
-    """Let bids cross an offer in one go, and wait until all is answered."""
+    """Let all bids cross an offer in one batch, and wait until all are answered."""
     market = await _funded(system)
     await system.publish(*(buy(market, "ann", 1, 50) for _ in range(BIDS)))
     await system.member(database_url=line.url, commit_mode=mode)
@@ -223,7 +203,7 @@ async def _crossed(system: System, line: DsqlLine, mode: str) -> None:
 
 
 async def _funded(system: System) -> MarketId:
-    """Return a market with an offer in it, opened by a worker on the direct way."""
+    """Return a market with an offer, opened by a worker without the proxy."""
     market = system.market(0)
     member = await system.member()
     await system.publish(*(deposit(name, 10**6) for name in ("ann", "ben")), open_market(market))

@@ -1,5 +1,7 @@
-"""A whole worker on a ``dsql://`` address: it sends nothing that DSQL refuses, and its conflicts
-are told apart. Before PostgreSQL stands `tests.support.dsql`.
+"""A whole worker with a ``dsql://`` address.
+
+It sends only what DSQL accepts, and it distinguishes conflicts with data and with the schema. The
+database is PostgreSQL with `tests.support.dsql` in front.
 """
 
 import time
@@ -7,7 +9,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.support.aws import without_credentials
+from tests.integration.aws import without_credentials
 from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
 from tests.support.dsql import KEY_ID, OC000, OC001, SECRET, DsqlEndpoint
 from tests.support.dsql_lint import complaints
@@ -16,9 +18,6 @@ from worker.adapters.postgres.books import Books
 from worker.adapters.postgres.target import cluster
 from worker.audit import full_audit
 from worker.audit.proof import prove
-from worker.embedded import EmbeddedKafka
-
-pytestmark = pytest.mark.integration
 
 RICH = 10**9
 ANSWERED_S = 60
@@ -32,21 +31,13 @@ def _credentials(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as made:
-        yield made
-
-
-@pytest.fixture
 async def endpoint(database_url: str) -> AsyncIterator[DsqlEndpoint]:
     async with DsqlEndpoint.before(database_url) as made:
         yield made
 
 
 async def _everything(system: System) -> None:
-    """Make the worker do whatever it can: draws, sweeps, cancels, withdrawals, settlements."""
+    """Make the worker use every feature, such as draws, sweeps, cancels and settlements."""
     names = [f"trader-{n}" for n in range(30)]
     markets = [system.market(0), system.market(1, "n")]
     await system.publish(*(deposit(name, RICH) for name in names), *map(open_market, markets))
@@ -63,7 +54,7 @@ async def _everything(system: System) -> None:
 
 
 @pytest.mark.parametrize("commit_mode", ["statement", "steps"])
-async def test_a_worker_sends_nothing_that_dsql_refuses(
+async def test_worker_sends_only_what_dsql_accepts(
     system: System, endpoint: DsqlEndpoint, commit_mode: str
 ) -> None:
     worker = await system.process(database_url=endpoint.url, commit_mode=commit_mode)
@@ -93,7 +84,7 @@ async def test_a_worker_sends_nothing_that_dsql_refuses(
 
 @pytest.mark.shows("F19", "F20", "F22")
 @pytest.mark.parametrize("commit_mode", ["statement", "steps"])
-async def test_conflicts_with_data_and_with_the_schema_are_told_apart(
+async def test_data_and_schema_conflicts_are_distinguished(
     system: System, endpoint: DsqlEndpoint, commit_mode: str
 ) -> None:
     worker = await system.member(database_url=endpoint.url, commit_mode=commit_mode)
@@ -102,7 +93,7 @@ async def test_conflicts_with_data_and_with_the_schema_are_told_apart(
     await cluster(endpoint.url).close()
 
     assert not endpoint.conflicts
-    # Lanes may lose races to each other besides.
+    # Lanes may also lose races to each other.
     assert worker.metric("commit_outcomes_total", outcome="Conflict") >= 3
     assert worker.metric("commit_outcomes_total", outcome="SchemaChanged") == 2
     assert worker.metric("commit_outcomes_total", outcome="OutcomeUnknown") == 0

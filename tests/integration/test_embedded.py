@@ -1,5 +1,6 @@
-"""The servers of the demo and the tests: they answer, keep what they took, and leave nothing."""
+"""The servers of the demo and the tests answer, keep their data, and clean up."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -14,10 +15,10 @@ import asyncpg
 import psutil
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
-from aiokafka.admin import AIOKafkaAdminClient
 
 from tests.conftest import PostgresServer
-from tests.support.topics import create
+from tests.support.databases import execute, fetch
+from tests.support.topics import administrator, create
 from worker.embedded import EmbeddedError, EmbeddedKafka, EmbeddedPostgres
 from worker.embedded import process as embedded_process
 from worker.embedded.process import ALIVE, Child, Guard, Home, free_port
@@ -27,19 +28,15 @@ pytestmark = pytest.mark.integration
 DEADLINE_S = 60.0
 
 
-async def test_a_test_gets_an_empty_database_of_its_own(
+async def test_each_test_gets_an_empty_database(
     postgres_server: PostgresServer, empty_database_url: str
 ) -> None:
-    connection = await asyncpg.connect(empty_database_url)
-
-    tables = await connection.fetchval("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
-
-    await connection.close()
-    assert tables == 0
+    sql = "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"
+    assert await fetch(empty_database_url, sql) == [(0,)]
     assert empty_database_url != postgres_server.url
 
 
-async def test_what_postgresql_committed_survives_a_kill() -> None:
+async def test_committed_rows_survive_a_kill() -> None:
     with EmbeddedPostgres.start() as server:
         url = server.create_database("kept")
         await execute(url, "CREATE TABLE t (n int)", "INSERT INTO t VALUES (7)")
@@ -48,11 +45,11 @@ async def test_what_postgresql_committed_survives_a_kill() -> None:
         server.kill()
         server.restart()
 
-        assert await execute(url, "SELECT n FROM t") == 7
+        assert await fetch(url, "SELECT n FROM t") == [(7,)]
         assert server.pid != first_pid
 
 
-async def test_a_database_is_dropped_under_its_connections() -> None:
+async def test_database_is_dropped_despite_its_connections() -> None:
     with EmbeddedPostgres.start() as server:
         connection = await asyncpg.connect(server.create_database("busy"))
 
@@ -63,7 +60,7 @@ async def test_a_database_is_dropped_under_its_connections() -> None:
         await connection.close()
 
 
-async def test_what_kafka_acknowledged_survives_a_kill(topic_prefix: str) -> None:
+async def test_acknowledged_records_survive_a_kill(topic_prefix: str) -> None:
     topic = f"{topic_prefix}kept"
     with EmbeddedKafka.start() as server:
         await create_topic(server.bootstrap, topic)
@@ -76,9 +73,7 @@ async def test_what_kafka_acknowledged_survives_a_kill(topic_prefix: str) -> Non
         assert await read(server.bootstrap, topic, count=2) == [b"before", b"after"]
 
 
-async def test_a_paused_broker_answers_again_when_resumed(
-    kafka_server: EmbeddedKafka, topic_prefix: str
-) -> None:
+async def test_resumed_broker_answers_again(kafka_server: EmbeddedKafka, topic_prefix: str) -> None:
     topic = f"{topic_prefix}paused"
     await create_topic(kafka_server.bootstrap, topic)
     kafka_server.pause()
@@ -90,11 +85,9 @@ async def test_a_paused_broker_answers_again_when_resumed(
     assert await read(kafka_server.bootstrap, topic, count=1) == [b"value"]
 
 
-def test_a_port_that_another_program_was_given_is_not_given_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_reserved_port_is_not_given_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     port = free_port()
-    # A program that was given none and finds all other ports taken. Its lock is another's too.
+    # Like another program that finds all other ports taken. The lock still reserves this one.
     monkeypatch.setattr(embedded_process, "GIVEN_PORTS", {})
     monkeypatch.setattr(embedded_process, "PORT_FIRST", port)
     monkeypatch.setattr(embedded_process, "PORT_LAST", port + 200)
@@ -104,15 +97,15 @@ def test_a_port_that_another_program_was_given_is_not_given_again(
         free_port()
 
 
-def test_a_start_that_fails_says_why() -> None:
+def test_failed_start_gives_the_reason() -> None:
     with pytest.raises(EmbeddedError, match=r'(?s)postgres ended .* "max_connections": "many"'):
         EmbeddedPostgres.start(settings={"max_connections": "many"})
 
 
-def test_a_wait_ends_and_names_what_it_waited_for(tmp_path: Path) -> None:
+def test_wait_ends_and_names_its_subject(tmp_path: Path) -> None:
     child = Child.start(["/bin/sh", "-c", "echo starting; exec sleep 60"], log=tmp_path / "sh.log")
 
-    with pytest.raises(EmbeddedError, match=r"(?s)waited 0.5 s for the moon; .*starting"):
+    with pytest.raises(EmbeddedError, match=r"(?s)waited 0.5 s for the moon\. .*starting"):
         child.wait_until("the moon", lambda: False, deadline_s=0.5)
 
     assert child.exit_code == -signal.SIGKILL
@@ -128,7 +121,7 @@ signal.pause()
 
 
 @pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_no_server_outlives_the_program_that_started_it(number: signal.Signals) -> None:
+def test_servers_end_with_their_program(number: signal.Signals) -> None:
     program = subprocess.Popen([sys.executable, "-c", SERVERS], stdout=subprocess.PIPE)
     pids = read_pids(program)
     processes = [*map(psutil.Process, pids), *psutil.Process(pids[0]).children()]
@@ -138,6 +131,24 @@ def test_no_server_outlives_the_program_that_started_it(number: signal.Signals) 
 
     program.communicate()
     wait_until_gone(processes)
+
+
+async def test_servers_for_a_first_look_print_their_addresses() -> None:
+    command = (sys.executable, "-m", "worker.embedded")
+    program = await asyncio.create_subprocess_exec(*command, stdout=asyncio.subprocess.PIPE)
+    assert program.stdout is not None
+    lines = [(await program.stdout.readline()).decode() for _ in range(2)]
+    (database, url), (brokers, bootstrap) = (line.strip().split("=", 1) for line in lines)
+    try:
+        assert await fetch(url, "SELECT 1") == [(1,)]
+        await create_topic(bootstrap, "first")
+    finally:
+        program.send_signal(signal.SIGINT)
+        await asyncio.wait_for(program.wait(), DEADLINE_S)
+
+    assert program.returncode == 0
+    assert database == "export PARITY_DATABASE_URL"
+    assert brokers == "export PARITY_BOOTSTRAP_SERVERS"
 
 
 ONE_CHILD = """
@@ -151,7 +162,7 @@ signal.pause()
 
 
 @pytest.mark.parametrize("guard", ["kernel", "watcher"])
-def test_each_guard_ends_a_server_whose_program_was_killed(guard: Guard, tmp_path: Path) -> None:
+def test_guards_end_servers_of_a_killed_program(guard: Guard, tmp_path: Path) -> None:
     if guard == "kernel" and sys.platform != "linux":
         pytest.skip("Linux only")
     command = [sys.executable, "-c", ONE_CHILD, str(tmp_path / "log"), guard]
@@ -164,7 +175,7 @@ def test_each_guard_ends_a_server_whose_program_was_killed(guard: Guard, tmp_pat
     wait_until_gone(processes)
 
 
-def test_what_a_killed_program_left_is_swept_and_what_lives_is_kept(
+def test_only_directories_of_killed_programs_are_removed(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
@@ -182,7 +193,7 @@ def test_what_a_killed_program_left_is_swept_and_what_lives_is_kept(
     assert not list(tmp_path.iterdir())
 
 
-def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
+def test_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     started: list[Child] = []
     argv = ["/bin/sleep", "600"]
     thread = threading.Thread(
@@ -192,7 +203,7 @@ def test_a_server_outlives_the_thread_that_started_it(tmp_path: Path) -> None:
     thread.join()
     (child,) = started
 
-    # The launcher has become the server; its guard stood before that.
+    # The launcher becomes the server after it has set up the guard.
     child.wait_until("the server", lambda: runs(child.pid, "sleep"), deadline_s=DEADLINE_S)
     child.end(signal.SIGTERM, deadline_s=DEADLINE_S)
     assert child.exit_code == -signal.SIGTERM
@@ -225,23 +236,9 @@ def lives(process: psutil.Process) -> bool:
         return False
 
 
-async def execute(url: str, *statements: str) -> object:
-    """Run statements on a new connection; the first value of the last one's answer."""
-    connection = await asyncpg.connect(url)
-    try:
-        answers = [await connection.fetchval(statement) for statement in statements]
-    finally:
-        await connection.close()
-    return answers[-1]
-
-
 async def create_topic(bootstrap: str, topic: str) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-    await admin.start()
-    try:
+    async with administrator(bootstrap) as admin:
         await create(admin, topic, 1)
-    finally:
-        await admin.close()
 
 
 async def send(bootstrap: str, topic: str, value: bytes) -> None:

@@ -1,65 +1,49 @@
-"""What can go wrong between Kafka, the worker and the database, and what must hold after each.
+"""Failures between Kafka, the worker and the database, with all invariants checked after each.
 
-Every test breaks something in the middle of work, waits until every record is answered, and checks
-all invariants. The line to the database runs through a proxy that can be cut at any point.
+Every test breaks something in the middle of work, and waits until every record is answered. The
+connection to the database runs through a proxy that can cut it at any point.
 """
 
 import asyncio
 import json
 import re
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import cycle
 from typing import Any, Final
 
 import pytest
 from aiokafka import TopicPartition as KafkaPartition
-from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.admin import RecordsToDelete
 
-from producers.commands import Publishable
+from producers.encode import Publishable
 from tests.support import dialect
-from tests.support.books import buy, cancel, deposit, open_market, resolve, sell, withdraw
+from tests.support.books import buy, cancel, crossing, deposit, open_market, resolve, sell, withdraw
 from tests.support.eventually import eventually
 from tests.support.pgproxy import BATCH, JOURNAL, Fault, PgProxy, Trap
-from tests.support.system import Member, System
-from tests.support.topics import create
+from tests.support.system import RICH, Member, System
+from tests.support.topics import administrator, create
 from worker import app
-from worker.domain import ids, matching, orders
-from worker.domain.book import Book, OpenOrder
+from worker.domain import fills, ids, orders
+from worker.domain.book import Book
 from worker.domain.commands import PlaceOrder
 from worker.domain.draft import Draft
-from worker.domain.matching import Taker
+from worker.domain.matching import Fill, Proposal, Taker
 from worker.domain.units import AccountId, MarketId, OrderId, Quantity
 from worker.embedded import EmbeddedKafka
 from worker.errors import ConfigError
-from worker.lane import LaneStatus
-from worker.ports import TopicPartition
 from worker.topics import find_streams
 
-pytestmark = pytest.mark.integration
-
-RICH = 10**9
 SMALL_BATCHES = 600
-"""The smallest row budget that a worker takes: some 40 fills, or 198 payments."""
+"""The smallest row budget of a worker, enough for some 40 fills or 198 payments."""
 
 
 @pytest.fixture
-async def proxy(database_url: str) -> AsyncIterator[PgProxy]:
-    async with PgProxy.before(database_url) as proxy:
-        yield proxy
-
-
-# Both ask for the proxy so that it outlives their workers.
-
-
-@pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str, proxy: PgProxy
-) -> AsyncIterator[System]:
+def system_options(proxy: PgProxy) -> Mapping[str, object]:
+    """No options. The proxy starts before the workers, so that it outlives them."""
     assert not proxy.traps
-    async with System.start(database_url, kafka_server.bootstrap, topic_prefix) as system:
-        yield system
+    return {}
 
 
 @pytest.fixture
@@ -72,12 +56,12 @@ async def wide_system(
         yield system
 
 
-# What is going on while something breaks.
+# The work during which something breaks.
 
 
 @dataclass
 class Work:
-    """Commands that must be answered whatever happens, and which batches are meant to suffer."""
+    """Commands that must be answered whatever happens, and a filter of the batches to break."""
 
     commands: Sequence[Publishable]
     when: Callable[[bytes], bool] = lambda _: True
@@ -85,7 +69,7 @@ class Work:
 
 
 async def _trading(system: System) -> Work:
-    """Fifty orders that cross what rests."""
+    """Return fifty orders that cross resting orders."""
     market = await _open(system, ["a", "b"])
     await system.publish(*(sell(market, "a", 2, 40 + n % 10) for n in range(30)))
     await system.answered()
@@ -93,18 +77,18 @@ async def _trading(system: System) -> Work:
 
 
 async def _sweeping(system: System, makers: int = 120) -> Work:
-    """One order that trades with so many makers that it takes several batches."""
+    """Return an order with so many makers that it needs several batches, and two more orders."""
     names = [f"maker-{n}" for n in range(makers)]
     market = await _open(system, [*names, "taker"])
     await system.publish(*(sell(market, name, 1, 40) for name in names))
     await system.answered()
     taker = buy(market, "taker", makers, 50, "taker")
     after = [buy(market, "maker-0", 1, 3, "after"), sell(market, "maker-1", 1, 45, "later")]
-    return Work([taker, *after], when=lambda message: b'"sweep":{' in message, skip=1)
+    return Work([taker, *after], when=lambda message: b'"sweeps":[{' in message, skip=1)
 
 
 async def _settling(system: System, holders: int = 450) -> Work:
-    """A resolution that pays so many holders that it takes several pages."""
+    """Return a resolution with so many holders that it needs several pages."""
     names = [f"holder-{n}" for n in range(holders)]
     market = await _open(system, [*names, "house"])
     await system.publish(sell(market, "house", holders, 30))
@@ -115,10 +99,8 @@ async def _settling(system: System, holders: int = 450) -> Work:
 
 
 async def _open(system: System, accounts: Iterable[str], partition: int = 0) -> MarketId:
-    """Open a market and fund its traders; the topics have no order between them."""
-    market = system.market(partition)
-    await system.publish(*(deposit(account, RICH) for account in accounts), open_market(market))
-    await system.answered()
+    """Open a market and fund its traders. There is no order between the two topics."""
+    (market,) = await system.open(partition, accounts=accounts)
     return market
 
 
@@ -127,13 +109,13 @@ OUTAGE_S: Final = 5.0
 WORKS: list[Callable[[System], Awaitable[Work]]] = [_trading, _sweeping, _settling]
 
 
-# The line to the database breaks.
+# The connection to the database breaks.
 
 
 @pytest.mark.shows("W2", "F14", "F15", "F16")
 @pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER])
-async def test_a_line_that_breaks_loses_and_doubles_nothing(
+async def test_broken_connection_loses_and_repeats_nothing(
     system: System, proxy: PgProxy, fault: Fault, work: Callable[[System], Awaitable[Work]]
 ) -> None:
     member = await system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
@@ -152,7 +134,7 @@ async def test_a_line_that_breaks_loses_and_doubles_nothing(
 
 @pytest.mark.shows("W2", "F17")
 @pytest.mark.parametrize("work", WORKS, ids=["trading", "sweep", "page"])
-async def test_a_statement_that_arrives_late_changes_nothing_any_more(
+async def test_late_statement_changes_nothing(
     system: System, proxy: PgProxy, work: Callable[[System], Awaitable[Work]]
 ) -> None:
     await system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
@@ -169,9 +151,7 @@ async def test_a_statement_that_arrives_late_changes_nothing_any_more(
 
 
 @pytest.mark.shows("W2", "F17")
-async def test_a_statement_that_arrives_late_and_first_is_the_batch(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_late_statement_without_rival_is_the_batch(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url)
     doing = await _trading(system)
     again: list[Trap] = []
@@ -184,14 +164,14 @@ async def test_a_statement_that_arrives_late_and_first_is_the_batch(
     again[0].release()
     await system.check_invariants()
 
-    # Where commits are refused it may be this one, and then the next is the batch.
+    # The conflicts way may refuse this commit, and then the next one is the batch.
     assert late.outcomes == [b"C"] or dialect.REFUSES_COMMITS
     refused = member.metric("commit_outcomes_total", outcome="Refused")
     assert refused == late.outcomes.count(b"C")
 
 
 @pytest.mark.shows("W2", "F18")
-async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy: PgProxy) -> None:
+async def test_missing_reply_is_given_up(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url, database_timeout_s=3.0)
     doing = await _trading(system)
     trap = proxy.trap(Fault.SWALLOW)
@@ -204,9 +184,7 @@ async def test_a_reply_that_never_comes_is_not_waited_for(system: System, proxy:
 
 
 @pytest.mark.shows("W2", "F14")
-async def test_a_batch_of_unknown_fate_is_halved_the_second_time(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_second_unknown_outcome_halves_the_batch(system: System, proxy: PgProxy) -> None:
     await system.member(database_url=proxy.url)
     doing = await _trading(system)
     proxy.trap(Fault.BEFORE, when=_answers_many, times=2)
@@ -219,9 +197,7 @@ async def test_a_batch_of_unknown_fate_is_halved_the_second_time(
 
 
 @pytest.mark.shows("F26")
-async def test_a_database_that_is_away_for_a_while_is_waited_for(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_lane_waits_for_an_unreachable_database(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url)
     doing = await _trading(system)
     loading = asyncio.create_task(system.publish(*doing.commands))
@@ -235,9 +211,7 @@ async def test_a_database_that_is_away_for_a_while_is_waited_for(
 
 
 @pytest.mark.shows("F23")
-async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_lane_reconnects_after_a_server_shutdown(system: System, proxy: PgProxy) -> None:
     await system.member(database_url=proxy.url)
     doing = await _trading(system)
 
@@ -247,18 +221,18 @@ async def test_a_server_that_says_goodbye_between_two_batches_is_called_again(
     await system.check_invariants()
 
 
-# In steps, whichever way the tests go: what one statement never meets.
+# Failures that happen only in steps, whichever way the tests run.
 
 _STEPS: Final = {
     "the first": BATCH,
-    "the ledger": b"INSERT INTO ledger",
+    "the ledger": b"INSERT INTO postings",
     "the journal": JOURNAL,
 }
 
 
 @pytest.mark.shows("W2", "F14", "F16")
 @pytest.mark.parametrize("fault", [Fault.BEFORE, Fault.MIDDLE, Fault.AFTER])
-async def test_a_line_that_breaks_at_the_commit_of_steps_loses_and_doubles_nothing(
+async def test_connection_broken_at_commit_loses_nothing(
     system: System, proxy: PgProxy, fault: Fault
 ) -> None:
     member = await system.member(database_url=proxy.url, commit_mode="steps")
@@ -276,7 +250,7 @@ async def test_a_line_that_breaks_at_the_commit_of_steps_loses_and_doubles_nothi
 
 @pytest.mark.shows("W2", "F15")
 @pytest.mark.parametrize("step", _STEPS.values(), ids=_STEPS.keys())
-async def test_a_line_that_breaks_between_two_steps_leaves_nothing_of_the_batch(
+async def test_connection_broken_between_steps_commits_nothing(
     system: System, proxy: PgProxy, step: bytes
 ) -> None:
     member = await system.member(database_url=proxy.url, commit_mode="steps")
@@ -292,7 +266,7 @@ async def test_a_line_that_breaks_between_two_steps_leaves_nothing_of_the_batch(
 
 
 @pytest.mark.shows("W2")
-async def test_a_commit_answered_by_rollback_is_a_lost_race(system: System, proxy: PgProxy) -> None:
+async def test_commit_answered_by_rollback_is_a_conflict(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url, commit_mode="steps")
     doing = await _trading(system)
     lost = member.metric("commit_outcomes_total", outcome="Conflict")
@@ -307,10 +281,10 @@ async def test_a_commit_answered_by_rollback_is_a_lost_race(system: System, prox
 
 
 @pytest.mark.shows("W3", "F11")
-async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_for_seconds_only(
+async def test_worker_stopped_between_steps_blocks_for_seconds(
     system: System, proxy: PgProxy
 ) -> None:
-    """PostgreSQL ends a transaction in which nothing is said for five seconds."""
+    """PostgreSQL ends a transaction that is idle for five seconds."""
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     await first.stop()
@@ -318,14 +292,14 @@ async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_f
         database_url=proxy.url, commit_mode="steps", group_id=f"{system.prefix}stopped"
     )
     trap = proxy.trap(Fault.HOLD, statement=JOURNAL, then=lambda: stopped.send(signal.SIGSTOP))
-    await system.publish(*_crossing(markets, 200))
+    await system.publish(*crossing(markets, 200))
     await eventually(lambda: trap.sprung)
 
     await system.member(group_id=f"{system.prefix}heir")
     await system.answered()
     stopped.send(signal.SIGCONT)
     trap.release()
-    await system.publish(*_crossing(markets, 200))
+    await system.publish(*crossing(markets, 200))
     await system.check_invariants()
 
 
@@ -333,18 +307,18 @@ async def test_a_worker_stopped_between_two_steps_keeps_its_lane_from_the_next_f
 
 
 @pytest.mark.shows("W6", "F4", "F5")
-async def test_workers_killed_between_commit_and_publication_lose_nothing(
+async def test_workers_killed_before_publishing_lose_nothing(
     system: System, proxy: PgProxy
 ) -> None:
-    """Each worker is in a group of its own: Kafka's word on ownership is only a hint."""
+    """Each worker has its own consumer group, since Kafka's assignment is only a hint."""
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     await first.stop()
-    loading = asyncio.create_task(system.publish(*_crossing(markets, 3_000)))
+    loading = asyncio.create_task(system.publish(*crossing(markets, 3_000)))
 
     unpublished = 0
     for number in range(4):
-        # Small batches, so that there are enough of them for every kill.
+        # Small batches, so that there is one for every kill.
         worker = await system.process(
             database_url=proxy.url, batch_rows=SMALL_BATCHES, group_id=f"{system.prefix}{number}"
         )
@@ -360,12 +334,12 @@ async def test_workers_killed_between_commit_and_publication_lose_nothing(
 
 
 @pytest.mark.shows("W1", "F1", "F2")
-async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> None:
+async def test_lanes_of_a_killed_worker_move_on(system: System) -> None:
     survivor, victim = await system.member(), await system.process()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     await eventually(lambda: survivor.lanes_ready == 2)
-    await system.publish(*_crossing(markets, 1_000))
-    loading = asyncio.create_task(system.publish(*_crossing(markets, 1_000)))
+    await system.publish(*crossing(markets, 1_000))
+    loading = asyncio.create_task(system.publish(*crossing(markets, 1_000)))
 
     victim.kill()
     await loading
@@ -375,9 +349,7 @@ async def test_a_killed_worker_leaves_its_lanes_to_the_group(system: System) -> 
 
 
 @pytest.mark.shows("W6", "F4")
-async def test_a_settlement_of_thousands_goes_on_after_a_kill(
-    system: System, proxy: PgProxy
-) -> None:
+async def test_large_settlement_continues_after_a_kill(system: System, proxy: PgProxy) -> None:
     member = await system.member()
     doing = await _settling(system, holders=2_100)
     await member.stop()
@@ -399,7 +371,7 @@ async def test_a_settlement_of_thousands_goes_on_after_a_kill(
 
 
 @pytest.mark.shows("W6", "F4")
-async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> None:
+async def test_sweep_continues_after_a_kill(system: System, proxy: PgProxy) -> None:
     member = await system.member(batch_rows=SMALL_BATCHES)
     doing = await _sweeping(system)
     await member.stop()
@@ -420,13 +392,11 @@ async def test_a_sweep_goes_on_after_a_kill(system: System, proxy: PgProxy) -> N
 
 
 @pytest.mark.shows("F32")
-async def test_a_broker_that_dies_and_comes_back_costs_nothing_but_time(
-    system: System, kafka_server: EmbeddedKafka
-) -> None:
+async def test_broker_restart_costs_only_time(system: System, kafka_server: EmbeddedKafka) -> None:
     await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
-    await system.publish(*_crossing(markets, 600))
-    loading = asyncio.create_task(system.publish(*_crossing(markets, 600)))
+    await system.publish(*crossing(markets, 600))
+    loading = asyncio.create_task(system.publish(*crossing(markets, 600)))
 
     await asyncio.to_thread(kafka_server.kill)
     await asyncio.to_thread(kafka_server.restart)
@@ -436,29 +406,29 @@ async def test_a_broker_that_dies_and_comes_back_costs_nothing_but_time(
     assert len(await system.events("ORDER_FILLED")) >= 600
 
 
-# Others are in the way.
+# Other owners and lanes compete.
 
 
 @pytest.mark.shows("W21")
-async def test_two_owners_of_one_lane_answer_everything_once(system: System) -> None:
+async def test_two_owners_answer_everything_once(system: System) -> None:
     first = await system.member()
     markets = [await _open(system, "ab"), await _open(system, "ab", 1)]
     rival = await system.member(group_id=f"{system.prefix}rival")
     await eventually(lambda: rival.lanes_ready == 4)
 
     for _ in range(20):
-        await system.publish(*_crossing(markets, 100))
+        await system.publish(*crossing(markets, 100))
     await system.check_invariants()
 
     assert first.metric("batches_total")
     assert rival.metric("batches_total")
-    # Who was fenced takes over again, if need be when all the work is done.
+    # The fenced worker takes over again, possibly only after all the work is done.
     fought = "SELECT nullif(max(epoch) > 2, false) FROM lanes"
     await eventually(lambda: _value(system, fought))
 
 
 @pytest.mark.shows("F20")
-async def test_lanes_that_share_poor_accounts_all_go_on(
+async def test_lanes_with_shared_poor_accounts_all_progress(
     wide_system: System, proxy: PgProxy
 ) -> None:
     member = await wide_system.member(database_url=proxy.url, batch_rows=SMALL_BATCHES)
@@ -475,7 +445,7 @@ async def test_lanes_that_share_poor_accounts_all_go_on(
     assert member.metric("draws_total") > 20
 
 
-async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy: PgProxy) -> None:
+async def test_withdrawal_gathers_after_a_lost_race(system: System, proxy: PgProxy) -> None:
     member = await system.member(database_url=proxy.url)
     markets = await _quoted(system, ["hot"], 10_000)
     trap = proxy.trap(Fault.HOLD, when=lambda message: b'"deposit":false' in message)
@@ -494,10 +464,10 @@ async def test_a_withdrawal_that_lost_its_race_is_gathered(system: System, proxy
 
 
 @pytest.mark.parametrize("amount", [8_000, 8_500, 9_000])
-async def test_money_that_moves_away_from_a_gathering_is_in_use(
+async def test_money_that_escapes_a_gathering_is_in_use(
     system: System, proxy: PgProxy, amount: int
 ) -> None:
-    """What was gathered goes back to the wallet, and the same withdrawal works later."""
+    """The gathered money returns to the wallet, and the same withdrawal succeeds later."""
     await system.member(database_url=proxy.url)
     markets = await _quoted(system, ["hot"], 10_000)
     await system.publish(*_churn(markets[1:], ["hot"], 9))
@@ -525,7 +495,7 @@ async def test_money_that_moves_away_from_a_gathering_is_in_use(
     assert len(await system.events("WITHDRAWN", amount=amount)) == 1
 
 
-async def test_withdrawals_under_constant_contention_are_all_answered(
+async def test_withdrawals_under_contention_are_all_answered(
     wide_system: System, proxy: PgProxy
 ) -> None:
     await wide_system.member(database_url=proxy.url)
@@ -564,7 +534,7 @@ POISONS = {
 
 @pytest.mark.shows("W18")
 @pytest.mark.parametrize("sql", POISONS.values(), ids=POISONS.keys())
-async def test_what_the_database_refuses_is_found_and_answered(system: System, sql: str) -> None:
+async def test_refused_command_is_isolated_and_answered(system: System, sql: str) -> None:
     member = await system.member()
     market = await _open(system, "ab")
     await member.stop()
@@ -581,14 +551,12 @@ async def test_what_the_database_refuses_is_found_and_answered(system: System, s
     assert len(await system.events("ORDER_ACCEPTED")) == 299
 
 
-async def test_a_fill_that_the_database_refuses_parks_its_sweep_and_nothing_else(
-    system: System,
-) -> None:
+async def test_refused_fill_parks_only_its_sweep(system: System) -> None:
     await system.database.execute("ALTER TABLE trades ADD CONSTRAINT odd CHECK (price <> 41)")
     member = await system.member(batch_rows=SMALL_BATCHES)
     market = await _open(system, [*(f"m{n}" for n in range(90)), "taker", "late"])
     other = await _second_market(system)
-    # The refused fill is the last one, so that it stands alone with what follows the sweep.
+    # The refused fill is the last of the sweep, so that it ends in a batch without other fills.
     await system.publish(*(sell(market, f"m{n}", 1, 40) for n in range(89)))
     await system.publish(sell(market, "m89", 1, 41))
     await system.answered()
@@ -609,9 +577,7 @@ async def test_a_fill_that_the_database_refuses_parks_its_sweep_and_nothing_else
     assert member.metric("alarms_total", alarm="continuation_parked") == 1
 
 
-async def test_a_payment_that_the_database_refuses_parks_its_settlement_and_nothing_else(
-    system: System,
-) -> None:
+async def test_refused_payment_parks_only_its_settlement(system: System) -> None:
     await system.database.execute(
         "ALTER TABLE payouts ADD CONSTRAINT odd CHECK (quantity <> 2)",
     )
@@ -632,9 +598,7 @@ async def test_a_payment_that_the_database_refuses_parks_its_settlement_and_noth
     assert await _value(system, "SELECT status FROM markets WHERE market_id = $1", market) == 3
 
 
-async def test_a_dead_order_that_the_database_refuses_to_close_does_not_stop_the_resolution(
-    system: System,
-) -> None:
+async def test_refused_closing_does_not_stop_the_resolution(system: System) -> None:
     await system.database.execute(
         "ALTER TABLE orders ADD CONSTRAINT odd CHECK (status <> 3 OR quantity <> 7)"
     )
@@ -653,17 +617,17 @@ async def test_a_dead_order_that_the_database_refuses_to_close_does_not_stop_the
     assert await _value(system, "SELECT status FROM markets WHERE market_id = $1", market) == 3
 
 
-# Our own rules break.
+# The worker's own rules have a bug.
 
 
-async def test_a_bug_in_the_rules_halts_its_market_and_nothing_else(
+async def test_bug_in_the_rules_halts_only_its_market(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = await system.member()
     market, other = await _open(system, "ab"), await _second_market(system)
     await system.publish(sell(market, "a", 5, 50, "rests"))
     await system.answered()
-    monkeypatch.setattr(orders, "match", _breaking(market))
+    monkeypatch.setattr(orders, "apply", _breaking(market))
 
     await system.publish(
         buy(other, "a", 1, 50),
@@ -682,37 +646,39 @@ async def test_a_bug_in_the_rules_halts_its_market_and_nothing_else(
     assert len(await system.events("ORDER_FILLED", market_id=other)) == 1
     assert len(await system.events("ORDER_CANCELLED", reason="REQUESTED")) == 1
     assert await system.events("MARKET_SETTLED", market_id=market)
-    assert member.metric("alarms_total", alarm="rules_broken") == 1
+    # A batch that loses a race is planned again, and breaks again.
+    planned = 1 + member.metric("lost_races_total")
+    assert 1 <= member.metric("alarms_total", alarm="rules_broken") <= planned
 
 
-async def test_a_bug_in_a_sweep_parks_it_and_halts_its_market(
+async def test_bug_in_a_sweep_halts_its_market(
     system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     member = await system.member(batch_rows=SMALL_BATCHES)
     doing = await _sweeping(system)
     market = system.market(0)
-    monkeypatch.setattr(matching, "_fill", _breaking_at("maker-100", matching._fill))
+    monkeypatch.setattr(fills, "_fill", _breaking_at("maker-100", fills._fill))
 
     await system.publish(*doing.commands, cancel(market, "taker", "taker"), resolve(market))
     await system.answered()
     monkeypatch.undo()
     await system.check_invariants()
 
-    fills = len(await system.events("ORDER_FILLED"))
+    filled = len(await system.events("ORDER_FILLED"))
     (cancelled,) = await system.events("ORDER_CANCELLED", order_id="taker")
-    assert 0 < fills <= 100
-    assert cancelled["cancelled_quantity"] == 120 - fills
+    assert 0 < filled <= 100
+    assert cancelled["cancelled_quantity"] == 120 - filled
     rejected = {e["order_id"]: e["reason"] for e in await system.events("ORDER_REJECTED")}
     assert rejected == {"after": "MARKET_HALTED", "later": "MARKET_HALTED"}
     assert await system.events("MARKET_SETTLED")
     assert member.metric("alarms_total", alarm="continuation_parked") == 1
 
 
-# The input is not what it was.
+# The input topics change.
 
 
 @pytest.mark.shows("W14", "F46")
-async def test_a_truncated_topic_halts_its_lane_and_no_other(
+async def test_truncated_topic_halts_only_its_lane(
     system: System, kafka_server: EmbeddedKafka
 ) -> None:
     market, other = await _trade_and_stop(system)
@@ -727,9 +693,7 @@ async def test_a_truncated_topic_halts_its_lane_and_no_other(
 
 
 @pytest.mark.shows("W14", "F45")
-async def test_a_recreated_topic_halts_its_lanes(
-    system: System, kafka_server: EmbeddedKafka
-) -> None:
+async def test_recreated_topic_halts_its_lanes(system: System, kafka_server: EmbeddedKafka) -> None:
     market, other = await _trade_and_stop(system)
     await _recreate(system, kafka_server)
     await system.publish(*(buy(market, "a", 1, 10) for _ in range(40)), buy(other, "a", 1, 10))
@@ -740,20 +704,18 @@ async def test_a_recreated_topic_halts_its_lanes(
     await _expect_halted(system, member, "recreated", partition=1)
 
 
-async def test_too_few_output_partitions_are_refused_at_the_start(
+async def test_too_few_output_partitions_stop_the_start(
     system: System, kafka_server: EmbeddedKafka
 ) -> None:
     small = f"{system.prefix}small"
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
-    await create(admin, small, 1)
-    await admin.close()
+    async with administrator(kafka_server.bootstrap) as admin:
+        await create(admin, small, 1)
 
     with pytest.raises(ConfigError, match="needs the 2 partitions"):
         await eventually(lambda: _found(system, small))
 
 
-# In few words.
+# Helpers.
 
 
 _IN_TRANSFERS_LANES = """
@@ -763,7 +725,7 @@ _IN_TRANSFERS_LANES = """
 
 
 def _order_key(system: System, market: MarketId, order_id: str) -> str:
-    """Return what a settlement's pages are sorted by."""
+    """Return the key by which a settlement sorts its pages."""
     account = ids.account_key(AccountId("a"))
     return ids.order_key(
         ids.market_key(system.settings.orders_topic, market), account, OrderId(order_id)
@@ -775,7 +737,7 @@ def _answers_many(message: bytes) -> bool:
 
 
 def _gathers_from_lane_1(message: bytes) -> bool:
-    """Whether it moves a pocket into a lane of transfers, and pays nothing out."""
+    """Return whether a statement moves a pocket into a lane of transfers without a withdrawal."""
     moves = re.search(rb'"source":1,"target":[23]\b', message)
     return moves is not None and b'"deposit"' not in message
 
@@ -789,7 +751,7 @@ async def _second_market(system: System) -> MarketId:
 
 
 async def _quoted(system: System, traders: Iterable[str], amount: int) -> list[MarketId]:
-    """Open a market of payout 1,000 in every lane where anyone may buy at 501 and sell at 499."""
+    """Open a market with payout 1,000 in every lane, with deep offers at 501 and bids at 499."""
     markets = [system.market(partition) for partition in range(system.partitions)]
     await system.publish(*(deposit(name, RICH) for name in ("house", "bank")))
     await system.publish(*(deposit(trader, amount) for trader in traders))
@@ -806,38 +768,31 @@ async def _filled(system: System, times: int) -> bool:
 
 
 def _churn(markets: Sequence[MarketId], traders: Sequence[str], quantity: int) -> list[PlaceOrder]:
-    """Let each trader buy and sell at once in one of the lanes, which draws his money there."""
+    """Let each trader buy and sell in one lane at the same time, which draws money there."""
     found = []
     for market, trader in zip(markets, cycle(traders), strict=False):
         found += [buy(market, trader, quantity, 501), sell(market, trader, quantity, 499)]
     return found
 
 
-def _crossing(markets: Sequence[MarketId], orders: int) -> list[PlaceOrder]:
-    """Let rich accounts trade with each other in turn."""
-    half = range(orders // 2)
-    pairs = ((sell(m, "a", 1, 50), buy(m, "b", 1, 50)) for _, m in zip(half, cycle(markets)))
-    return [order for pair in pairs for order in pair]
-
-
-def _breaking(market_id: MarketId) -> Callable[[Draft, Taker], None]:
-    def match(draft: Draft, taker: Taker) -> None:
+def _breaking(market_id: MarketId) -> Callable[[Draft, Taker, Proposal], None]:
+    def broken(draft: Draft, taker: Taker, proposal: Proposal) -> None:
         assert taker.market.market_id != market_id, "broken on purpose"
-        matching.match(draft, taker)
+        fills.apply(draft, taker, proposal)
 
-    return match
+    return broken
 
 
 def _breaking_at(account: str, fill: Callable[..., None]) -> Callable[..., None]:
-    def broken(draft: Draft, book: Book, taker: Taker, maker: OpenOrder, lots: Quantity) -> None:
-        assert maker.account_id != account, "broken on purpose"
-        fill(draft, book, taker, maker, lots)
+    def broken(draft: Draft, book: Book, taker: Taker, meeting: Fill, leaves: Quantity) -> None:
+        assert meeting.maker.account_id != account, "broken on purpose"
+        fill(draft, book, taker, meeting, leaves)
 
     return broken
 
 
 async def _value(system: System, sql: str, *arguments: object) -> int:
-    """Return the one number that a query finds."""
+    """Return the single number that a query selects."""
     found: int = await system.database.fetchval(sql, *arguments)
     return found
 
@@ -853,7 +808,7 @@ async def _balances(system: System) -> list[tuple[Any, ...]]:
 
 
 async def _unpublished(system: System) -> bool:
-    """Whether something is committed that is not in the topics."""
+    """Return whether an event is committed and not in the topics."""
     await system.log.read()
     committed = await _value(system, "SELECT sum(last_seq) FROM lanes")
     return committed > len(await system.events())
@@ -869,11 +824,7 @@ async def _trade_and_stop(system: System) -> tuple[MarketId, MarketId]:
 
 
 async def _expect_halted(system: System, member: Member, reason: str, *, partition: int) -> None:
-    where = TopicPartition(system.settings.orders_topic, partition)
-    await eventually(lambda: where in member.lanes)
-    # Asked for each time: a lane whose take-over is refused is made anew.
-    await eventually(lambda: member.lanes[where].status is LaneStatus.HALTED)
-    assert reason in member.lanes[where].reason
+    assert reason in (await system.halted(member, partition)).reason
     assert member.metric("alarms_total", alarm="lane_halted")
     system.raise_failures()
 
@@ -881,20 +832,16 @@ async def _expect_halted(system: System, member: Member, reason: str, *, partiti
 async def _truncate(
     system: System, kafka_server: EmbeddedKafka, *, partition: int, before: int
 ) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
     where = KafkaPartition(system.settings.orders_topic, partition)
-    await admin.delete_records({where: RecordsToDelete(before)})
-    await admin.close()
+    async with administrator(kafka_server.bootstrap) as admin:
+        await admin.delete_records({where: RecordsToDelete(before)})
 
 
 async def _recreate(system: System, kafka_server: EmbeddedKafka) -> None:
     topic = system.settings.orders_topic
-    admin = AIOKafkaAdminClient(bootstrap_servers=kafka_server.bootstrap)
-    await admin.start()
-    await admin.delete_topics([topic])
-    await create(admin, topic, message_timestamp_type="LogAppendTime")
-    await admin.close()
+    async with administrator(kafka_server.bootstrap) as admin:
+        await admin.delete_topics([topic])
+        await create(admin, topic, message_timestamp_type="LogAppendTime")
 
 
 async def _found(system: System, events_topic: str) -> bool:

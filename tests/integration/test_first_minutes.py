@@ -1,7 +1,7 @@
-"""The first minutes on a cluster, as deploy/dsql/README.md tells them: by its commands, in order.
+"""The first minutes on a cluster, with the commands of deploy/dsql/README.md in their order.
 
-The cluster is `tests.support.dsql` before PostgreSQL, whose `admin` is no superuser, as DSQL's is
-none. It does not show what a cluster's SQL takes, nor what becomes of the AWS IAM lines.
+The cluster is PostgreSQL with `tests.support.dsql` in front, and its `admin` is no superuser, as on
+DSQL. The test does not show which SQL a cluster accepts, nor the effect of the AWS IAM lines.
 """
 
 import asyncio
@@ -24,7 +24,7 @@ from worker.adapters.postgres.migrate import SETTINGS, migrations
 from worker.adapters.postgres.target import cluster
 from worker.embedded import EmbeddedKafka
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 ROOT: Final = Path(__file__).parents[2]
 ADMIN, WORKER = "admin", "parity_worker"
@@ -59,17 +59,17 @@ class Operator:
         )
 
     async def run(self, role: str, *arguments: str) -> tuple[int | None, str]:
-        """Return the exit code, and what was printed."""
+        """Return the exit code and the output."""
         process = await self.start(role, *arguments)
         try:
-            printed, told = await asyncio.wait_for(process.communicate(), ENDS_WITHIN_S)
+            output, errors = await asyncio.wait_for(process.communicate(), ENDS_WITHIN_S)
         finally:
             if process.returncode is None:
                 process.kill()
-        return process.returncode, (printed or told).decode()
+        return process.returncode, (output or errors).decode()
 
     async def examine(self, role: str) -> tuple[int | None, Mapping[str, str]]:
-        """Return how the doctor ends, and its verdict on each check."""
+        """Return the exit code of the doctor and its verdict on each check."""
         code, printed = await self.run(role, "doctor", "--json")
         return code, {check["name"]: check["verdict"] for check in json.loads(printed)["checks"]}
 
@@ -82,13 +82,19 @@ async def endpoint(empty_database_url: str) -> AsyncIterator[DsqlEndpoint]:
     name = await connection.fetchval("SELECT current_database()")
     await connection.execute(f'GRANT CREATE ON DATABASE "{name}" TO {ADMIN}')
     await connection.execute(f"GRANT USAGE, CREATE ON SCHEMA public TO {ADMIN}")
+    # Jobs are done at once here, and forgotten.
+    await connection.execute(
+        "CREATE SCHEMA sys; CREATE TABLE sys.jobs (job_id text, status text, details text,"
+        f" object_name text); GRANT USAGE ON SCHEMA sys TO {ADMIN};"
+        f" GRANT SELECT ON sys.jobs TO {ADMIN}"
+    )
     await connection.close()
     async with DsqlEndpoint.before(empty_database_url) as made:
         yield made
 
 
 async def _grant(url: str) -> None:
-    """Run roles.sql as psql does: statement by statement, past a role that is there."""
+    """Run roles.sql as psql does, one statement at a time, ignoring a role that exists."""
     code = (ROOT / "deploy" / "dsql" / "roles.sql").read_text(encoding="utf-8")
     text = "\n".join(line for line in code.splitlines() if not line.startswith(("--", "AWS ")))
     connection = await connect(url, SETTINGS, timeout_s=10)
@@ -101,7 +107,7 @@ async def _grant(url: str) -> None:
     await cluster(url).close()
 
 
-async def test_the_first_minutes_go_as_they_are_told(
+async def test_first_minutes_follow_the_readme(
     endpoint: DsqlEndpoint,
     kafka_server: EmbeddedKafka,
     topic_prefix: str,
@@ -118,13 +124,13 @@ async def test_the_first_minutes_go_as_they_are_told(
     assert missing == {"migrations", "rights at the brokers", *topics}
 
     count = len(migrations())
-    code, told = await operator.run(ADMIN, "migrate", "--dry-run")
-    assert (code, told.splitlines()[-1]) == (0, f"{count} to apply")
-    code, told = await operator.run(ADMIN, "migrate")
-    assert (code, told.splitlines()[-1]) == (0, f"{count} applied")
+    code, output = await operator.run(ADMIN, "migrate", "--dry-run")
+    assert (code, output.splitlines()[-1]) == (0, f"{count} to apply")
+    code, output = await operator.run(ADMIN, "migrate")
+    assert (code, output.splitlines()[-1]) == (0, f"{count} applied")
     await _grant(endpoint.url_as(ADMIN))
-    code, told = await operator.run(ADMIN, "topics", "--partitions", "2")
-    assert (code, told.count("created")) == (0, len(TOPICS)), told
+    code, output = await operator.run(ADMIN, "topics", "--partitions", "2")
+    assert (code, output.count("created")) == (0, len(TOPICS)), output
 
     code, found = await operator.examine(ADMIN)
     assert (code, set(found.values())) == (0, {"ok", "note"}), found
@@ -140,19 +146,19 @@ async def test_the_first_minutes_go_as_they_are_told(
 
 
 async def _trade_once(operator: Operator) -> None:
-    """Start a worker, give it money to book, see it answered, and end the worker."""
+    """Start a worker, send a deposit, see it answered, and end the worker."""
     worker = await operator.start(WORKER, "run")
     try:
         money = ("--account", "ann", "--transfer-id", "1", "--amount", "100")
-        code, told = await operator.run(WORKER, "publish", "deposit", *money)
-        assert code == 0, told
+        code, output = await operator.run(WORKER, "publish", "deposit", *money)
+        assert code == 0, output
         tail = ("tail", "transfer-events", "--from", "earliest", "--limit", "1", "--json")
-        code, told = await operator.run(WORKER, *tail)
-        event: Any = json.loads(told)
-        assert (code, "DEPOSITED" in told) == (0, True), event
+        code, output = await operator.run(WORKER, *tail)
+        event: Any = json.loads(output)
+        assert (code, "DEPOSITED" in output) == (0, True), event
         worker.terminate()
-        _, told_by_worker = await asyncio.wait_for(worker.communicate(), 60)
-        assert worker.returncode == 0, told_by_worker
+        _, errors = await asyncio.wait_for(worker.communicate(), 60)
+        assert worker.returncode == 0, errors
     finally:
         if worker.returncode is None:
             worker.kill()

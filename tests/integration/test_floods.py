@@ -1,48 +1,36 @@
-"""Who asks too much, of HTTP or of one market, and who trades meanwhile."""
+"""Floods of HTTP requests and of commands in one market, which must not stop other trading."""
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+from collections.abc import Mapping
 
 import pytest
 
-from producers import PlaceOrder
-from tests.support.books import buy, cancel, deposit, open_market, sell
+from tests.support.books import cancel, crossing
 from tests.support.eventually import eventually
 from tests.support.system import Member, System
+from worker import app
 from worker.adapters.http import CONNECTIONS_MAX
 from worker.domain.units import MarketId
-from worker.embedded import EmbeddedKafka
-from worker.front import Front
 from worker.ports import TopicPartition
 
-pytestmark = pytest.mark.integration
-
-RICH = 10**9
 SLOW_CLIENTS = CONNECTIONS_MAX // 2
 FLOODERS = CONNECTIONS_MAX // 4
 HOT, COLD = 0, 1
 
 
 @pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    bootstrap = kafka_server.bootstrap
-    async with System.start(database_url, bootstrap, topic_prefix, http_port=0) as system:
-        yield system
+def system_options() -> Mapping[str, object]:
+    return {"http_port": 0}
 
 
 async def _open(system: System) -> tuple[Member, list[MarketId]]:
     """Start a worker, open a market in both partitions and fund two traders."""
     member = await system.member()
-    markets = [system.market(partition) for partition in (HOT, COLD)]
-    await system.publish(deposit("a", RICH), deposit("b", RICH), *map(open_market, markets))
-    await system.answered()
-    return member, markets
+    return member, await system.open(HOT, COLD)
 
 
-# Of HTTP.
+# HTTP.
 
 
 async def _ask(port: int, path: str) -> bytes:
@@ -56,7 +44,7 @@ async def _ask(port: int, path: str) -> bytes:
 
 
 class Flood:
-    """Clients that ask without end, and what they heard."""
+    """Clients that send requests until they are cancelled, and the first lines of the answers."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -71,27 +59,24 @@ class Flood:
 
 
 @pytest.mark.shows("F68")
-async def test_a_flood_of_requests_and_slow_clients_keeps_nobody_from_trading(
-    system: System,
-) -> None:
+async def test_request_flood_does_not_stop_trading(system: System) -> None:
     member, markets = await _open(system)
-    front = Front(system.settings, member.broker, member.worker.metrics, end=pytest.fail)
-    front.begin(member.worker.assignments, member.worker.streams)
-    async with front.open(), contextlib.AsyncExitStack() as stack:
+    health = app.make_health(member.worker, end=pytest.fail)
+    async with health.open(), contextlib.AsyncExitStack() as stack:
         for _ in range(SLOW_CLIENTS):
-            _, writer = await asyncio.open_connection("127.0.0.1", front.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", health.port)
             stack.callback(writer.close)
             writer.write(b"GET /metrics HTTP/1.1\r\nHos")
-        flood = Flood(front.port)
+        flood = Flood(health.port)
         paths = ("/metrics", "/readyz?verbose", f"/api/markets/{markets[HOT]}/book", "/nowhere")
         asking = [asyncio.create_task(flood.ask(paths[n % 4])) for n in range(FLOODERS)]
         try:
             await eventually(lambda: flood.answers > FLOODERS)
             before = flood.answers
-            await system.publish(*_crossing(markets[HOT], 200), *_crossing(markets[COLD], 200))
+            await system.publish(*crossing(markets, 800))
             await system.answered()
             await eventually(lambda: flood.answers > before)
-            assert (await _ask(front.port, "/livez")).startswith(b"HTTP/1.1 200 ")
+            assert (await _ask(health.port, "/livez")).startswith(b"HTTP/1.1 200 ")
             assert not any(task.done() for task in asking)
         finally:
             for task in asking:
@@ -103,21 +88,19 @@ async def test_a_flood_of_requests_and_slow_clients_keeps_nobody_from_trading(
     assert {line.split()[1] for line in flood.heard if line} <= {b"200", b"404", b"503"}
 
 
-# Of one market.
+# One market.
 
 
 @pytest.mark.shows("F67")
-async def test_a_hot_market_and_an_account_that_cancels_keep_no_other_lane_waiting(
-    system: System,
-) -> None:
-    """All of it waits when the worker comes; the other lane is done while the hot one is not."""
+async def test_hot_market_does_not_delay_other_lanes(system: System) -> None:
+    """The whole backlog exists before the worker starts. The other lane finishes first."""
     opener, (hot, cold) = await _open(system)
     await opener.stop()
     system.workers.remove(opener)
     await system.publish(
-        *_crossing(hot, 4_000), *(cancel(hot, "a", f"no-{n}") for n in range(8_000))
+        *crossing([hot], 8_000), *(cancel(hot, "a", f"no-{n}") for n in range(8_000))
     )
-    await system.publish(*_crossing(cold, 50))
+    await system.publish(*crossing([cold], 100))
 
     member = await system.member()
     await eventually(lambda: _answered(system, member, COLD) == 101)
@@ -133,8 +116,3 @@ def _answered(system: System, member: Member, partition: int) -> int:
     """Return how many records of a partition of orders are answered."""
     lane = member.lanes.get(TopicPartition(system.settings.orders_topic, partition))
     return lane.state.next_offset if lane and lane.state else 0
-
-
-def _crossing(market: MarketId, trades: int) -> list[PlaceOrder]:
-    both = ((sell(market, "a", 1, 50), buy(market, "b", 1, 50)) for _ in range(trades))
-    return [order for pair in both for order in pair]

@@ -12,15 +12,13 @@ from typing import Final
 
 import pytest
 
+from tests.integration.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless
 from tests.support import dialect
 from tests.support.books import resolve, withdraw
 from tests.support.dsql_line import DsqlLine, Habits, Refusal
-from tests.support.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless
 from tests.support.system import System
 from worker.domain.commands import Outcome
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
-
-pytestmark = pytest.mark.integration
 
 PIECES: Final = 12
 
@@ -36,7 +34,7 @@ async def exchanges(
 
 @pytest.mark.timeout(240)
 @pytest.mark.shows("F19", "F20", "F22")
-async def test_every_way_to_the_database_gives_the_same_events(exchanges: Exchanges) -> None:
+async def test_every_way_gives_the_same_events(exchanges: Exchanges) -> None:
     direct, contended = await exchanges.another(), await exchanges.another()
     in_steps, steps_contended = [await exchanges.another(commit_mode="steps") for _ in range(2)]
     ways = [(direct, _url(direct)), (in_steps, _url(in_steps))]

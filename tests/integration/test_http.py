@@ -1,10 +1,11 @@
-"""What a worker serves over HTTP, on real servers: before, under and after load, and in outages."""
+"""The HTTP endpoints of a worker on real servers, before and after load, and in outages."""
 
 import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,36 +14,53 @@ import aiohttp
 import asyncpg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from structlog.testing import capture_logs
 
 from tests.support.books import buy, deposit, open_market, resolve, sell
 from tests.support.eventually import eventually
 from tests.support.system import Member, System
 from worker import app
-from worker.adapters.http import CONNECTIONS_MAX, Answers, HttpServer, Shared
+from worker.adapters.http import CONNECTIONS_MAX, REQUESTS_MAX, Shared
+from worker.domain import ids
+from worker.domain.state import LaneState
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
-from worker.errors import ConfigError
-from worker.front import Front
-from worker.lane import LaneStatus
-from worker.ports import Statement
-
-pytestmark = pytest.mark.integration
+from worker.errors import ConfigError, StoreError
+from worker.health.serve import Health
+from worker.lane import Lane, LaneStatus
+from worker.ports import Statement, TopicPartition
 
 
 @dataclass
 class Site:
-    """A worker's HTTP side, and somebody who asks."""
+    """A worker's HTTP endpoints, and a client."""
 
-    front: Front
+    worker: app.Worker
+    health: Health
     client: aiohttp.ClientSession
 
     @property
     def base(self) -> str:
-        return f"http://127.0.0.1:{self.front.port}"
+        return f"http://127.0.0.1:{self.health.port}"
 
     async def get(self, path: str) -> tuple[int, Any]:
         async with self.client.get(f"{self.base}{path}") as answer:
             assert answer.content_type == "application/json"
             return answer.status, await answer.json()
+
+    async def proof(self) -> dict[str, Any]:
+        """Return a proof of the books as they are now, not one that was kept."""
+        asked_s = time.monotonic()
+
+        async def later() -> dict[str, Any] | None:
+            # The worker answers later than this, so the proof is at least this much younger.
+            sent_s = time.monotonic()
+            status, found = await self.get("/api/proof")
+            assert status == 200
+            return found if found["ageSeconds"] <= sent_s - asked_s else None
+
+        found: dict[str, Any] | None = await eventually(later)
+        assert found is not None
+        return found
 
     async def code(self, path: str) -> tuple[int, str]:
         status, body = await self.get(path)
@@ -56,44 +74,37 @@ class Site:
 async def opened(
     system: System, member: Member | None, end: Callable[[], None] = pytest.fail
 ) -> AsyncIterator[Site]:
-    """Open a front as a worker process does, with or without its worker."""
-    broker = member.broker if member else app.make_broker(system.settings)
-    metrics = member.worker.metrics if member else None
-    front = Front(system.settings, broker, metrics, end=end)
-    if member is not None:
-        front.begin(member.worker.assignments, member.worker.streams)
+    """Serve as a worker process does. ``member`` None: it has not found its topics yet."""
+    settings = system.settings
+    worker = member.worker if member else app.Worker(settings, app.make_broker(settings))
+    health = app.make_health(worker, end=end)
     timeout = aiohttp.ClientTimeout(total=60)
-    async with front.open(), aiohttp.ClientSession(timeout=timeout) as client:
-        yield Site(front, client)
+    async with health.open(), aiohttp.ClientSession(timeout=timeout) as client:
+        yield Site(worker, health, client)
 
 
 @pytest.fixture
-async def system(
-    database_url: str, kafka_server: EmbeddedKafka, topic_prefix: str
-) -> AsyncIterator[System]:
-    async with System.start(
-        database_url, kafka_server.bootstrap, topic_prefix, http_port=0
-    ) as started:
-        yield started
+def system_options() -> Mapping[str, object]:
+    return {"http_port": 0}
 
 
 @pytest.fixture
 async def site(system: System) -> AsyncIterator[Site]:
-    """The site of a worker that is ready."""
+    """Return the site of a worker that is ready."""
     async with opened(system, await system.member()) as found:
         await eventually(found.is_ready)
         yield found
 
 
-async def test_a_worker_that_holds_its_lanes_is_live_and_ready(site: Site) -> None:
+async def test_worker_with_lanes_is_ready(site: Site) -> None:
     assert await site.get("/livez") == (
         200,
-        {"live": True, "checks": {"lanes": {"ok": True, "says": "getting on"}}},
+        {"live": True, "checks": {"lanes": {"ok": True, "says": "making progress"}}},
     )
     status, body = await site.get("/readyz")
     assert (status, body["ready"]) == (200, True)
     assert {name: check["ok"] for name, check in body["checks"].items()} == dict.fromkeys(
-        ("group", "lanes", "broker", "database", "draining"), True
+        ("group", "lanes", "topics", "broker", "database", "draining"), True
     )
     assert "lanes" not in body
 
@@ -106,7 +117,7 @@ async def test_verbose_health_shows_every_lane(site: Site, system: System) -> No
     assert shown == {(t, p, "READY") for t in topics for p in range(system.partitions)}
 
 
-async def test_before_it_has_found_its_topics_a_worker_is_live_and_not_ready(
+async def test_worker_without_topics_is_only_live(
     system: System,
 ) -> None:
     async with opened(system, None) as site:
@@ -117,7 +128,7 @@ async def test_before_it_has_found_its_topics_a_worker_is_live_and_not_ready(
         assert await site.code("/api/markets/m/book") == (503, "STARTING")
 
 
-async def test_a_worker_that_drains_is_not_ready(system: System) -> None:
+async def test_draining_worker_is_not_ready(system: System) -> None:
     member = await system.member()
     async with opened(system, member) as site:
         await eventually(site.is_ready)
@@ -129,7 +140,7 @@ async def test_a_worker_that_drains_is_not_ready(system: System) -> None:
         assert (await site.get("/livez"))[0] == 200
 
 
-async def test_metrics_are_prometheus_and_one_series_a_lane(site: Site, system: System) -> None:
+async def test_metrics_have_a_series_per_lane(site: Site, system: System) -> None:
     async def found() -> dict[str, list[dict[str, str]]]:
         async with site.client.get(f"{site.base}/metrics") as answer:
             assert answer.status == 200
@@ -146,14 +157,14 @@ async def test_metrics_are_prometheus_and_one_series_a_lane(site: Site, system: 
     assert {"parity_event_loop_lag_seconds", "parity_stalled_lanes"} <= set(names)
 
 
-async def test_the_proof_holds_before_and_after_load(site: Site, system: System) -> None:
+async def test_proof_holds_before_and_after_load(site: Site, system: System) -> None:
     status, before = await site.get("/api/proof")
     assert (status, before["consistent"], before["trades"]) == (200, True, 0)
 
     await _trade(system)
 
-    status, after = await site.get("/api/proof")
-    assert (status, after["consistent"], after["cashConserved"]) == (200, True, True)
+    after = await site.proof()
+    assert (after["consistent"], after["cashConserved"]) == (True, True)
     assert after["trades"] == 20
     assert after["cashIn"] == after["cashInPockets"] + after["escrow"] == 20_000
     assert after["markets"] == {"open": 1, "halted": 0, "settling": 0, "settled": 1}
@@ -161,11 +172,11 @@ async def test_the_proof_holds_before_and_after_load(site: Site, system: System)
     assert (after["backend"].split()[0], after["lastAudit"]) == ("PostgreSQL", None)
 
 
-async def test_the_proof_tells_of_a_full_audit(site: Site, system: System) -> None:
+async def test_proof_shows_last_full_audit(site: Site, system: System) -> None:
     await _trade(system)
-    result = await site.front.auditor.audit()
+    result = await site.health.auditor.audit()
 
-    _, proof = await site.get("/api/proof")
+    proof = await site.proof()
 
     assert result.violations == ()
     assert proof["lastAudit"] == {
@@ -175,19 +186,18 @@ async def test_the_proof_tells_of_a_full_audit(site: Site, system: System) -> No
     }
 
 
-async def test_a_corrupted_row_is_inconsistent_and_still_200(site: Site, system: System) -> None:
+async def test_corrupted_row_is_inconsistent_and_200(site: Site, system: System) -> None:
     await system.publish(deposit("alice", 1_000))
     await system.answered()
     await system.database.execute("UPDATE pockets SET balance = balance + 1")
 
-    status, proof = await site.get("/api/proof")
+    proof = await site.proof()
 
-    assert status == 200
     assert (proof["consistent"], proof["cashConserved"]) == (False, False)
 
 
-async def test_proofs_asked_for_at_once_share_one_computation() -> None:
-    runs, release = 0, asyncio.Event()
+async def test_concurrent_proofs_share_one_computation() -> None:
+    runs, now_s, release = 0, 0.0, asyncio.Event()
 
     async def compute() -> int:
         nonlocal runs
@@ -195,20 +205,47 @@ async def test_proofs_asked_for_at_once_share_one_computation() -> None:
         await release.wait()
         return runs
 
-    shared = Shared(compute)
+    shared = Shared(compute, kept_s=1.0, clock=lambda: now_s)
     asking = [asyncio.create_task(shared()) for _ in range(5)]
     await asyncio.sleep(0)
     asking[0].cancel()
     release.set()
 
-    assert await asyncio.gather(*asking[1:]) == [1, 1, 1, 1]
-    assert await shared() == 2
+    assert await asyncio.gather(*asking[1:]) == [(1, 0.0)] * 4
+    now_s = 1.0
+    assert await shared() == (1, 1.0)
+    now_s = 1.5
+    assert await shared() == (2, 0.0)
 
 
-async def test_a_book_shows_its_best_prices(site: Site, system: System) -> None:
-    market = system.market(0)
-    await system.publish(deposit("alice", 10_000), deposit("bob", 10_000), open_market(market))
-    await system.answered()
+async def test_failed_computation_is_not_kept() -> None:
+    runs = 0
+
+    async def compute() -> int:
+        nonlocal runs
+        runs += 1
+        if runs == 1:
+            raise StoreError("the database is down")
+        return runs
+
+    shared = Shared(compute, kept_s=1.0, clock=lambda: 0.0)
+    with pytest.raises(StoreError):
+        await shared()
+    assert await shared() == (2, 0.0)
+
+
+async def test_proof_is_at_most_one_second_old(site: Site) -> None:
+    """A proof that is shown again says when it was begun, and another client gets the same."""
+    proofs = await asyncio.gather(*(site.get("/api/proof") for _ in range(4)))
+
+    assert {status for status, _ in proofs} == {200}
+    began_s = time.monotonic()
+    later = await site.proof()
+    assert 0 <= later["ageSeconds"] <= time.monotonic() - began_s
+
+
+async def test_book_shows_best_prices(site: Site, system: System) -> None:
+    (market,) = await system.open(0, accounts=["alice", "bob"])
     await system.publish(
         buy(market, "alice", 3, 40), buy(market, "bob", 2, 40), buy(market, "bob", 1, 39)
     )
@@ -223,12 +260,10 @@ async def test_a_book_shows_its_best_prices(site: Site, system: System) -> None:
     assert book["asks"] == [{"price": 60, "quantity": 5, "orders": 1}]
 
 
-async def test_a_book_never_shows_what_is_not_committed(
+async def test_book_shows_only_committed_orders(
     site: Site, system: System, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    market = system.market(0)
-    await system.publish(deposit("alice", 10_000), open_market(market))
-    await system.answered()
+    (market,) = await system.open(0, accounts=["alice"])
     held, release = asyncio.Event(), asyncio.Event()
     store = _lane(site, system, market)._store
     committing = store.commit
@@ -251,9 +286,7 @@ async def test_a_book_never_shows_what_is_not_committed(
     assert book["bids"] == [{"price": 40, "quantity": 3, "orders": 1}]
 
 
-async def test_a_market_that_is_not_there_says_where_it_would_live(
-    site: Site, system: System
-) -> None:
+async def test_unknown_market_is_404_with_its_home(site: Site, system: System) -> None:
     market = system.market(1, "nobody")
 
     status, body = await site.get(f"/api/markets/{market}/book")
@@ -265,13 +298,9 @@ async def test_a_market_that_is_not_there_says_where_it_would_live(
     )
 
 
-async def test_a_market_of_a_lane_that_is_held_elsewhere_says_which(
-    site: Site, system: System
-) -> None:
+async def test_market_held_elsewhere_is_404(site: Site, system: System) -> None:
     market = system.market(1)
-    assert site.front.assignments is not None
-    lanes = site.front.assignments.lanes
-    home = next(p for p in lanes if p == (system.settings.orders_topic, 1))
+    home, lanes = TopicPartition(system.settings.orders_topic, 1), site.worker.assignments.lanes
     elsewhere = lanes.pop(home)
 
     status, body = await site.get(f"/api/markets/{market}/book")
@@ -282,7 +311,7 @@ async def test_a_market_of_a_lane_that_is_held_elsewhere_says_which(
     assert "partition 1" in body["error"]["message"]
 
 
-async def test_a_halted_lane_says_why(site: Site, system: System) -> None:
+async def test_halted_lane_shows_its_reason(site: Site, system: System) -> None:
     lane = _lane(site, system, system.market(0))
     lane.halt("an operator must look")
     await eventually(lambda: lane.status is LaneStatus.HALTED)
@@ -295,8 +324,10 @@ async def test_a_halted_lane_says_why(site: Site, system: System) -> None:
     assert (await site.get("/livez"))[0] == 200
 
 
-async def test_errors_are_json_too(site: Site) -> None:
-    for levels in ("0", "-1", "1001", "x", "1e3", "9" * 5_000):
+async def test_errors_are_json(site: Site) -> None:
+    many_zeros = "0" * 4_400
+    odd = ("", "01", "+1", "%201", "1%0a", "%EF%BC%91", "1&levels=2", f"000000001{many_zeros}")
+    for levels in ("0", "-1", "1001", "x", "1e3", "9" * 5_000, *odd):
         code = await site.code(f"/api/markets/m/book?levels={levels}")
         assert code == (400, "BAD_REQUEST"), levels
 
@@ -309,19 +340,69 @@ async def test_errors_are_json_too(site: Site) -> None:
         assert (await answer.json())["error"]["code"] == "METHOD_NOT_ALLOWED"
 
 
-async def test_no_more_than_so_many_connections(site: Site) -> None:
+@pytest.mark.parametrize(
+    "name",
+    ["x" * 65, pytest.param("x" * 8_000, id="x8000"), "%1b]0;owned%07", "%00", "a%2fb", "%ff"],
+)
+async def test_invalid_market_name_is_400(site: Site, name: str) -> None:
+    assert await site.code(f"/api/markets/{name}/book") == (400, "BAD_REQUEST")
+
+
+async def test_names_asked_for_enter_no_cache(site: Site) -> None:
+    """Lanes that are taken over meanwhile may add names of their own, but not so many."""
+    asked = 50
+    before = [cache.cache_info().misses for cache in (ids.partition_of, ids.market_key)]
+
+    for number in range(asked):
+        status, _ = await site.get(f"/api/markets/invented-{number}/book")
+        assert status == 404
+
+    after = [cache.cache_info().misses for cache in (ids.partition_of, ids.market_key)]
+    assert max(now - then for now, then in zip(after, before, strict=True)) < asked
+
+
+async def test_surplus_requests_are_busy(
+    site: Site, system: System, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Requests beyond the bound are refused at once, and health is still answered."""
+    market, release = system.market(0), asyncio.Event()
+    waiting = 0
+
+    async def look(_view: Callable[[LaneState], object]) -> object:
+        nonlocal waiting
+        waiting += 1
+        await release.wait()
+        return None
+
+    monkeypatch.setattr(_lane(site, system, market), "look", look)
+    path = f"/api/markets/{market}/book"
+    asking = [asyncio.create_task(site.get(path)) for _ in range(REQUESTS_MAX)]
+    await eventually(lambda: waiting == REQUESTS_MAX)
+
+    async with site.client.get(f"{site.base}{path}") as answer:
+        assert (answer.status, answer.headers["Retry-After"]) == (503, "1")
+        assert (await answer.json())["error"]["code"] == "BUSY"
+    assert (await site.get("/livez"))[0] == 200
+
+    release.set()
+    assert {status for status, _ in await asyncio.gather(*asking)} == {404}
+    assert (await site.get(path))[0] == 404
+
+
+async def test_surplus_connections_are_busy(site: Site) -> None:
     async with contextlib.AsyncExitStack() as stack:
         for _ in range(CONNECTIONS_MAX):
-            _, writer = await asyncio.open_connection("127.0.0.1", site.front.port)
+            _, writer = await asyncio.open_connection("127.0.0.1", site.health.port)
             stack.callback(writer.close)
         await asyncio.sleep(0.2)
-        reader, writer = await asyncio.open_connection("127.0.0.1", site.front.port)
+        reader, writer = await asyncio.open_connection("127.0.0.1", site.health.port)
         stack.callback(writer.close)
 
         writer.write(b"GET /livez HTTP/1.1\r\nHost: x\r\n\r\n")
         head, _, body = (await asyncio.wait_for(reader.read(), 60)).partition(b"\r\n\r\n")
 
         assert head.startswith(b"HTTP/1.1 503 ")
+        assert b"\r\nRetry-After: 1\r\n" in head
         assert json.loads(body)["error"]["code"] == "BUSY"
 
     async def is_back() -> bool:
@@ -330,46 +411,36 @@ async def test_no_more_than_so_many_connections(site: Site) -> None:
     await eventually(is_back)
 
 
-async def test_a_port_that_is_taken_is_named_by_its_variable(system: System) -> None:
+async def test_taken_port_is_a_config_error(system: System) -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         settings = system.settings.model_copy(update={"http_port": port})
-        front = Front(settings, app.make_broker(settings), end=pytest.fail)
+        worker = app.Worker(settings, app.make_broker(settings))
+        health = app.make_health(worker, end=pytest.fail)
 
         with pytest.raises(ConfigError, match=f"PARITY_HTTP_PORT='{port}'"):
-            async with front.open():
+            async with health.open():
                 pass
 
 
-async def test_a_bug_is_told_and_answered(site: Site) -> None:
-    told: list[str] = []
+async def test_bug_is_logged_and_answered(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(site.worker.metrics, "registry", None)
 
-    def broken() -> bytes:
-        raise ZeroDivisionError
+    with capture_logs() as lines:
+        found = await site.code("/metrics")
 
-    answers = Answers(
-        live=dict,
-        ready=dict,
-        lanes=list,
-        metrics=broken,
-        proof=_nothing,
-        book=lambda _market, _levels: _nothing(),
-        bug=lambda path, error: told.append(f"{path} {type(error).__name__}"),
-    )
-    server = HttpServer(answers)
-    port = await server.start("127.0.0.1", 0)
-    async with site.client.get(f"http://127.0.0.1:{port}/metrics") as answer:
-        assert (answer.status, (await answer.json())["error"]["code"]) == (500, "INTERNAL")
-    await server.close()
-    assert told == ["/metrics ZeroDivisionError"]
+    assert found == (500, "INTERNAL")
+    assert [(n["event"], n["path"]) for n in lines if n["log_level"] == "error"] == [
+        ("http_bug", "/metrics")
+    ]
 
 
 @pytest.mark.shows("F23")
-async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
+async def test_database_outage_makes_worker_unready(
     kafka_server: EmbeddedKafka, topic_prefix: str
 ) -> None:
     ended: list[None] = []
-    # The outage lasts longer than a lane may stand still.
+    # The outage lasts longer than the stall timeout, and /livez stays 200.
     impatient = {"http_port": 0, "database_timeout_s": 2, "stall_s": 10}
     with EmbeddedPostgres.start() as postgres:
         async with (
@@ -404,9 +475,7 @@ async def test_an_outage_of_the_database_makes_it_unready_and_leaves_it_alive(
                 await system.database.close()
 
 
-async def test_a_lane_that_stands_still_is_not_live(
-    system: System, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_stalled_lane_is_not_live(system: System, monkeypatch: pytest.MonkeyPatch) -> None:
     ended = asyncio.Event()
     system.settings = system.settings.model_copy(update={"stall_s": 3.0})
     market = system.market(0)
@@ -426,19 +495,13 @@ async def test_a_lane_that_stands_still_is_not_live(
     assert system.settings.orders_topic in body["checks"]["lanes"]["says"]
 
 
-async def _nothing() -> dict[str, object]:
-    return {}
-
-
-def _lane(site: Site, system: System, market: str) -> Any:  # noqa: ANN401 - its inside is used
-    assert site.front.assignments is not None
+def _lane(site: Site, system: System, market: str) -> Lane:
     partition = next(p for p in range(system.partitions) if system.market(p) == market)
-    lanes = site.front.assignments.lanes
-    return next(lane for p, lane in lanes.items() if p == (system.settings.orders_topic, partition))
+    return site.worker.assignments.lanes[TopicPartition(system.settings.orders_topic, partition)]
 
 
 async def _trade(system: System) -> None:
-    """Two markets, twenty trades, one of the markets resolved."""
+    """Trade twenty times in two markets, and resolve one of them."""
     markets = [system.market(p) for p in range(2)]
     await system.publish(
         deposit("alice", 10_000), deposit("bob", 10_000), *(open_market(m) for m in markets)

@@ -17,7 +17,7 @@ import pytest
 from aiobotocore.credentials import AioRefreshableCredentials
 from aiokafka.errors import KafkaConnectionError
 
-from tests.support.aws import (
+from tests.integration.aws import (
     SECRET,
     SESSION,
     CredentialServer,
@@ -37,7 +37,7 @@ from worker.telemetry import configure_logging
 
 HOST = "abc.dsql.us-east-1.on.aws"
 TURNS = 100
-"""Turns of the event loop that must be possible while the credential chain waits."""
+"""Turns of the event loop that must happen while the credential chain waits."""
 
 Mint = Callable[[], Coroutine[Any, Any, str]]
 
@@ -75,7 +75,7 @@ def key_id(
     monkeypatch: pytest.MonkeyPatch,
     tmp_path: Path,
 ) -> str:
-    """Set up one source of credentials, and return the key id that it gives."""
+    """Set up one source of credentials, and return its key id."""
     if request.param == "environment":
         monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIAENVIRONMENT")
         monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
@@ -88,7 +88,7 @@ def key_id(
 
 
 def read(token: str) -> Mapping[str, str]:
-    """Return the parameters of the URL in a token, and its host."""
+    """Return the parameters and the host of the URL in a token."""
     if "?" not in token:
         token = base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)).decode()
     parts = urlsplit(token if "://" in token else f"https://{token}")
@@ -97,7 +97,7 @@ def read(token: str) -> Mapping[str, str]:
 
 
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_every_source_of_credentials_signs(
+async def test_every_credential_source_signs(
     service: Open, key_id: str, server: CredentialServer
 ) -> None:
     async with service(time.monotonic) as mint:
@@ -109,9 +109,7 @@ async def test_every_source_of_credentials_signs(
     assert server.identities == (["web-identity"] if "WEB" in key_id else [])
 
 
-async def test_a_token_for_msk_is_a_presigned_connect_to_its_region(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_msk_token_is_a_presigned_connect(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
 
@@ -133,11 +131,11 @@ async def test_a_token_for_msk_is_a_presigned_connect_to_its_region(
         ("b-1.x.abc.c2.kafka.eu-central-1.amazonaws.com:9098,b-2.x:9098", "eu-central-1"),
     ],
 )
-def test_the_region_of_msk_is_in_its_brokers_names(brokers: str, region: str) -> None:
+def test_msk_region_is_read_from_broker_names(brokers: str, region: str) -> None:
     assert region_of(brokers) == region
 
 
-def test_brokers_that_name_no_region_are_told_which_variable_does() -> None:
+def test_broker_names_without_region_name_the_variable() -> None:
     with pytest.raises(ConfigError, match=r"PARITY_BOOTSTRAP_SERVERS='k:9098'.*PARITY_KAFKA_REG"):
         region_of("k:9098")
 
@@ -145,14 +143,14 @@ def test_brokers_that_name_no_region_are_told_which_variable_does() -> None:
 @pytest.mark.shows("F12")
 @pytest.mark.parametrize("key_id", ["container", "web identity"], indirect=True)
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_the_event_loop_turns_while_credentials_are_waited_for(
+async def test_slow_credentials_do_not_block_the_loop(
     service: Open, key_id: str, server: CredentialServer
 ) -> None:
     server.may_answer.clear()
     async with service(time.monotonic) as mint:
         minting = asyncio.create_task(mint())
         await eventually(server.asked.is_set)
-        # The endpoint gives up on its own if these turns are not to be had.
+        # The endpoint gives up if the loop cannot make these turns.
         for _ in range(TURNS):
             await asyncio.sleep(0)
         assert not minting.done()
@@ -175,10 +173,8 @@ def _note(event: str, arguments: tuple[object, ...]) -> None:
 
 @pytest.mark.shows("F12")
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_the_event_loops_thread_reads_no_model_and_resolves_no_name(
-    service: Open, key_id: str
-) -> None:
-    """botocore reads and parses 200 ms worth of models before its first signature."""
+async def test_event_loop_loads_no_model_or_name(service: Open, key_id: str) -> None:
+    """botocore loads its models before the first signature, which takes 200 ms."""
     sys.addaudithook(_note)
     _opened.clear()
     async with service(time.monotonic) as mint:
@@ -193,7 +189,7 @@ async def test_the_event_loops_thread_reads_no_model_and_resolves_no_name(
 
 
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_many_connections_wait_for_one_minting(
+async def test_concurrent_connections_share_one_token(
     service: Open, server: CredentialServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.for_container(monkeypatch)
@@ -205,11 +201,11 @@ async def test_many_connections_wait_for_one_minting(
 
 
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_a_token_is_kept_for_most_of_its_life_and_then_minted_anew(
+async def test_token_is_replaced_before_it_expires(
     service: Open, server: CredentialServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.for_container(monkeypatch)
-    # So short-lived that botocore renews them with every minting: each token tells itself apart.
+    # So short-lived that botocore renews the credentials for every token, and tokens differ.
     server.life_s = 60
     now_s = [0.0]
     async with service(lambda: now_s[0]) as mint:
@@ -224,14 +220,14 @@ async def test_a_token_is_kept_for_most_of_its_life_and_then_minted_anew(
 
 
 @pytest.mark.shows("F28")
-def test_a_token_is_used_for_most_of_its_life_and_never_outlives_its_credentials() -> None:
+def test_token_never_outlives_its_credentials() -> None:
     renewed_s = AioRefreshableCredentials._mandatory_refresh_timeout
     assert renewed_s == iam.CREDENTIALS_LEFT_S, "botocore renews at another time"
     assert pytest.approx(0.8 * min(renewed_s, iam.TOKEN_LIFE_S)) == iam.REUSED_S
 
 
 @pytest.mark.shows("F28")
-async def test_a_token_that_was_refused_is_not_used_again(
+async def test_refused_token_is_not_reused(
     server: CredentialServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.for_container(monkeypatch)
@@ -241,25 +237,23 @@ async def test_a_token_that_was_refused_is_not_used_again(
     tokens.forget()
 
     assert await tokens.token() != first
-    assert tokens._client is client, "one client serves for every minting"
+    assert tokens._client is client, "one client must create every token"
     await tokens.close()
 
 
 @pytest.mark.shows("F28")
-async def test_without_credentials_both_say_so_in_their_own_words() -> None:
+async def test_missing_credentials_raise_each_ports_error() -> None:
     tokens = DsqlTokens(HOST, "us-east-1", admin=False, clock=time.monotonic)
     with pytest.raises(Unavailable, match=f"no IAM token for {HOST}: NoCredentialsError"):
         await tokens.token()
     await tokens.close()
-    # What aiokafka takes for a failed connection, to be tried again.
+    # aiokafka retries after this error, as after a failed connection.
     with pytest.raises(KafkaConnectionError, match="no IAM token for MSK in us-east-1"):
         await msk_tokens("us-east-1", time.monotonic).token()
 
 
 @pytest.mark.shows("F28")
-async def test_between_two_tries_to_reach_msk_lies_a_moment_that_varies(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_retries_against_msk_have_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     pauses_s: list[float] = []
 
     async def pause(seconds: float) -> None:
@@ -276,7 +270,7 @@ async def test_between_two_tries_to_reach_msk_lies_a_moment_that_varies(
     assert all(0.5 <= pause_s / msk_iam.PAUSE_S <= 1.5 for pause_s in pauses_s)
 
 
-async def test_an_endpoint_that_never_answers_is_given_up(
+async def test_silent_credential_endpoint_is_given_up(
     server: CredentialServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     server.for_container(monkeypatch)
@@ -292,7 +286,7 @@ async def test_an_endpoint_that_never_answers_is_given_up(
     assert read(await tokens.token())["X-Amz-Security-Token"] == SESSION
 
 
-async def test_the_admin_role_mints_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_admin_role_gets_the_admin_token(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIA")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", SECRET)
     for role, action in ((ADMIN_ROLE, "DbConnectAdmin"), (DEFAULT_ROLE, "DbConnect")):
@@ -313,7 +307,7 @@ def loggers_as_they_were() -> Iterator[None]:
 @pytest.mark.shows("F28")
 @pytest.mark.usefixtures("loggers_as_they_were")
 @pytest.mark.parametrize("service", [dsql, msk])
-async def test_neither_a_token_nor_a_credential_is_logged(
+async def test_tokens_and_credentials_are_never_logged(
     service: Open,
     server: CredentialServer,
     monkeypatch: pytest.MonkeyPatch,
@@ -329,7 +323,7 @@ async def test_neither_a_token_nor_a_credential_is_logged(
     assert not [secret for secret in (SECRET, SESSION, token, signature) if secret in caplog.text]
 
 
-async def test_a_cache_serves_whoever_asks_while_it_mints() -> None:
+async def test_cache_serves_callers_that_wait() -> None:
     started, go_on = asyncio.Event(), asyncio.Event()
     minted = []
 
@@ -342,7 +336,7 @@ async def test_a_cache_serves_whoever_asks_while_it_mints() -> None:
     provider = BearerTokens(iam.TokenCache("a test", mint, time.monotonic))
     asking = [asyncio.create_task(provider.token()) for _ in range(3)]
     await started.wait()
-    # Who minted is gone; the others must not wait for ever.
+    # The caller that created the token is cancelled. The others must not wait without end.
     asking[0].cancel()
     go_on.set()
 

@@ -1,7 +1,7 @@
-"""The same records give the same events, whoever answers them, in whatever batches, however often
-he dies. Several exchanges read the same input topics, each into a database of its own.
+"""The same records give the same events, whatever the batches, owners and kills.
 
-It holds where every account is rich: who is short of money may meet it here or there.
+Several exchanges read the same input topics, each into its own database. The law holds only for
+rich accounts, because an account that is short of money may fail in one lane or in another.
 """
 
 import asyncio
@@ -11,16 +11,22 @@ from typing import Final
 
 import pytest
 
-from producers.commands import Publishable
+from producers.encode import Publishable
+from tests.integration.exchanges import (
+    ACCOUNTS,
+    LANES,
+    MARKETS,
+    Exchanges,
+    crowd,
+    placeless,
+    published,
+)
 from tests.support.books import resolve, withdraw
 from tests.support.eventually import eventually
-from tests.support.exchanges import ACCOUNTS, LANES, MARKETS, Exchanges, crowd, placeless, published
 from tests.support.pgproxy import Fault, PgProxy
 from tests.support.system import System
 from worker.domain.commands import Outcome
 from worker.embedded import EmbeddedKafka, EmbeddedPostgres
-
-pytestmark = pytest.mark.integration
 
 KILLS: Final = 3
 
@@ -35,7 +41,7 @@ async def exchanges(
 
 
 @pytest.mark.shows("W2", "W6", "F4", "F14", "F15", "F16")
-async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchanges) -> None:
+async def test_batches_owners_and_kills_change_no_byte(exchanges: Exchanges) -> None:
     calm, busy, dying = [await exchanges.another() for _ in range(3)]
     busy_proxy, dying_proxy = await exchanges.proxy(busy), await exchanges.proxy(dying)
     await exchanges.fund()
@@ -55,9 +61,7 @@ async def test_batches_owners_and_deaths_do_not_change_a_byte(exchanges: Exchang
         assert events[0] == events[2], lane
 
 
-async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
-    exchanges: Exchanges,
-) -> None:
+async def test_settlements_and_withdrawals_differ_only_in_place(exchanges: Exchanges) -> None:
     calm, busy = await exchanges.another(), await exchanges.another()
     proxy = await exchanges.proxy(busy)
     await exchanges.fund()
@@ -78,7 +82,7 @@ async def test_settlements_and_withdrawals_differ_in_nothing_but_their_place(
 
 
 CORRUPTIONS: Final = {
-    "UPDATE ledger SET amount = amount + 1 WHERE lane = -3": "I1 ledger_unbalanced",
+    "UPDATE postings SET amount = amount + 1 WHERE lane = -3": "I1 ledger_unbalanced",
     "UPDATE pockets SET balance = balance + 1 WHERE lane = -1": "I3 pocket_differs",
     "UPDATE transfers SET amount = amount + 1": "I1 cash_differs",
     "UPDATE markets SET escrow = escrow + payout, open_interest = open_interest + 1"
@@ -102,10 +106,10 @@ CORRUPTIONS: Final = {
     "UPDATE lanes SET next_offset = next_offset - 1": "I9 journal_offsets",
     "UPDATE markets SET market_seq = market_seq + 1": "I13 markets_told",
 }
-"""What is done to good books, and what the checks must say of it."""
+"""Damage to consistent books, each with the violation that the checks must report."""
 
 
-async def test_the_checks_see_what_is_wrong(exchanges: Exchanges) -> None:
+async def test_checks_detect_differences(exchanges: Exchanges) -> None:
     system = await exchanges.another()
     await exchanges.fund()
     await system.member()
@@ -126,7 +130,7 @@ async def test_the_checks_see_what_is_wrong(exchanges: Exchanges) -> None:
 async def _trade_in_trouble(
     system: System, proxy: PgProxy, commands: Sequence[Publishable]
 ) -> None:
-    """Two workers with small batches, a slow line that breaks, one of them replaced meanwhile."""
+    """Trade with two workers, small batches and a slow proxy that breaks, and replace a worker."""
     url = proxy.url
     proxy.latency_s = 0.002
     first = await system.member(database_url=url, batch_rows=600)
@@ -144,7 +148,7 @@ async def _trade_in_trouble(
 
 
 async def _die_often(system: System, proxy: PgProxy) -> None:
-    """One worker after the other, each killed between a commit and its publication."""
+    """Start workers one after the other, and kill each between a commit and its publication."""
     for number in range(KILLS):
         worker = await system.process(
             database_url=proxy.url, batch_rows=600, group_id=f"{system.prefix}{number}"

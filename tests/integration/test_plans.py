@@ -1,10 +1,10 @@
 """How PostgreSQL runs the statements when the tables are large: by key, never from end to end.
 
-`auto_explain` tells the plan of every statement that the store really ran, on its own connection.
+`auto_explain` shows the plan of every statement that the store really ran, on its own connection.
 """
 
 import json
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from hashlib import md5
@@ -22,19 +22,23 @@ from tests.support.books import (
     deposit,
     market_at,
     open_market,
+    open_orders,
     opened,
     sell,
     withdraw,
 )
 from worker.adapters.postgres import statements, store
+from worker.adapters.postgres.books import PAGE_SETTINGS
+from worker.adapters.postgres.codes import OUTCOMES
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
+from worker.adapters.postgres.steps import STEPS
 from worker.adapters.postgres.store import PostgresStore
 from worker.domain import ids
 from worker.domain.commands import Outcome
-from worker.domain.state import Lack, PageRequest
+from worker.domain.facts import Lack, PageRequest
 from worker.domain.units import AccountId, OrderId, TransferId
 
-pytestmark = [pytest.mark.integration, pytest.mark.slow]
+pytestmark = pytest.mark.slow
 
 ROWS: Final = 100_000
 LARGE: Final = frozenset(
@@ -42,6 +46,7 @@ LARGE: Final = frozenset(
         "orders",
         "trades",
         "ledger",
+        "postings",
         "positions",
         "pockets",
         "accounts",
@@ -87,7 +92,7 @@ INSERT INTO trades
 SELECT md5('t' || n)::uuid, md5('m' || n % 100)::uuid, md5('a' || n)::uuid,
        md5('a' || n + 1)::uuid, 50, 1, n
   FROM generate_series(1, {ROWS}) AS n;
-INSERT INTO ledger
+INSERT INTO postings
 SELECT md5('t' || n)::uuid, md5('a' || n + side)::uuid, 0, md5('m' || n % 100)::uuid, 1,
        100 * side - 50
   FROM generate_series(1, {ROWS}) AS n, (VALUES (0), (1)) AS s(side);
@@ -149,14 +154,20 @@ def _scan(node: dict[str, Any]) -> Scan:
     )
 
 
-ON_EVERY_BATCH: Final = {
-    "commit_batch": statements.COMMIT_BATCH,
+READINGS: Final = {
     "read_facts": statements.READ_FACTS,
     "read_lane": statements.READ_LANE,
     "read_journal": statements.READ_JOURNAL,
     "read_payees": statements.READ_PAYEES,
     "read_dead_orders": statements.READ_DEAD_ORDERS,
 }
+ONE_STATEMENT: Final = {"commit_batch": statements.COMMIT_BATCH} | READINGS
+IN_STEPS: Final = {
+    f"step {number}": step.statement.text
+    for number, step in enumerate(STEPS, 1)
+    # Nobody is paid here, and no market opens after the first batch.
+    if "payees" not in step.tables[:1] and step.tables != ("markets",)
+} | READINGS
 
 
 @dataclass
@@ -208,21 +219,22 @@ class Exchange:
         await store.standing(lane, 3)
         await store.journal(lane, 1, 5)
 
-    async def generic_plans(self) -> int:
-        """Return how often the batch statement ran on a plan made for any parameters."""
+    async def generic_plans(self, text: str) -> int:
+        """Return how often a statement ran on a plan made for any parameters."""
         assert isinstance(self.lane.store, PostgresStore)
         connection = self.lane.store._connection
         assert connection is not None
         return int(
             await connection.fetchval(
-                "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1",
-                statements.COMMIT_BATCH,
+                "SELECT generic_plans FROM pg_prepared_statements WHERE statement = $1", text
             )
         )
 
 
 @asynccontextmanager
-async def _exchange(url: str, settings: dict[str, str]) -> AsyncIterator[Exchange]:
+async def _exchange(
+    url: str, settings: dict[str, str], *, in_steps: bool = False
+) -> AsyncIterator[Exchange]:
     plans = Plans()
 
     async def explained(
@@ -232,7 +244,7 @@ async def _exchange(url: str, settings: dict[str, str]) -> AsyncIterator[Exchang
         connection.add_log_listener(plans.hear)
         return connection
 
-    async with opened(url, connect=explained) as books:
+    async with opened(url, in_steps=in_steps, connect=explained) as books:
         for table in LARGE:
             # Else a plan made for empty tables might be made again before it is looked at.
             await books.connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
@@ -243,9 +255,7 @@ async def _exchange(url: str, settings: dict[str, str]) -> AsyncIterator[Exchang
 
 
 @pytest.mark.parametrize("seqscan", ["off", "on"])
-async def test_large_tables_are_reached_by_key_whenever_a_statement_was_prepared(
-    database_url: str, seqscan: str
-) -> None:
+async def test_statements_reach_large_tables_by_key(database_url: str, seqscan: str) -> None:
     """Sequential scans may even be allowed: the settings for joins are what keeps them away."""
     settings = LANE_SETTINGS | {"enable_seqscan": seqscan}
     async with _exchange(database_url, settings) as exchange:
@@ -260,11 +270,24 @@ async def test_large_tables_are_reached_by_key_whenever_a_statement_was_prepared
         await _reaches_by_key(exchange, "prepared on large tables")
 
 
-async def _reaches_by_key(exchange: Exchange, when: str) -> None:
+async def test_steps_reach_large_tables_by_key(database_url: str) -> None:
+    async with _exchange(database_url, LANE_SETTINGS, in_steps=True) as exchange:
+        await exchange.work()
+        await exchange.books.connection.execute(FILL)
+        await _reaches_by_key(exchange, "prepared on empty tables", IN_STEPS)
+        await exchange.books.connection.execute("ANALYZE")
+        await exchange.lane.store.close()
+        await exchange.cash.store.close()
+        await _reaches_by_key(exchange, "prepared on large tables", IN_STEPS)
+
+
+async def _reaches_by_key(
+    exchange: Exchange, when: str, texts: Mapping[str, str] = ONE_STATEMENT
+) -> None:
     exchange.plans.seen.clear()
     await exchange.work()
-    assert await exchange.generic_plans() > 0
-    for name, text in ON_EVERY_BATCH.items():
+    assert await exchange.generic_plans(next(iter(texts.values()))) > 0
+    for name, text in texts.items():
         scans = exchange.plans.scans(text)
         assert {scan for scan in scans if not scan.by_key} == set(), f"{name}, {when}"
         far = {scan for scan in scans if scan.touched > TOUCHED_MAX}
@@ -274,9 +297,84 @@ async def _reaches_by_key(exchange: Exchange, when: str) -> None:
 async def _loads_in_pages(exchange: Exchange, when: str) -> None:
     """Each page costs a page and the rest of one market, wherever it begins."""
     exchange.plans.seen.clear()
-    await exchange.lane.store.open_orders(exchange.lane.home.lane)
+    await open_orders(exchange.lane.store, exchange.lane.home.lane)
     scans = exchange.plans.scans(statements.LOAD_ORDERS)
     assert len(scans) > 8, when
     most = store.LOAD_ROWS + TOUCHED_MAX
     far = {scan for scan in scans if not scan.by_key or scan.touched > most}
     assert far == set(), when
+
+
+async def test_whole_ledger_is_read_by_key(database_url: str) -> None:
+    """Both tables of it, in the order of one key: a page costs a page."""
+    rows, half = 1_000, UUID("80000000-0000-0000-0000-000000000000")
+    async with opened(database_url) as books:
+        await books.connection.execute(FILL)
+        await books.connection.execute(
+            "INSERT INTO ledger SELECT md5(cause::text)::uuid, account, lane, market, kind, amount"
+            "  FROM postings"
+        )
+        reader = await connect(database_url, PAGE_SETTINGS, timeout_s=60)
+        try:
+            for settled in (False, True):
+                if settled:
+                    await books.connection.execute("ANALYZE")
+                page = (statements.AUDIT_LEDGER, half, half, 0, half, 0, rows)
+                causes = (statements.AUDIT_POSTINGS, [str(half)] * 100, 800)
+                for text, *arguments in (page, causes):
+                    scans = await _explained(reader, text, *arguments)
+                    assert {scan.table for scan in scans} == {"postings", "ledger"}
+                    assert all(scan.by_key for scan in scans)
+                    assert sum(scan.touched for scan in scans) <= rows + 2
+        finally:
+            reader.terminate()
+
+
+async def _explained(
+    connection: "asyncpg.Connection[asyncpg.Record]", sql: str, *arguments: object
+) -> list[Scan]:
+    text = await connection.fetchval(f"EXPLAIN (ANALYZE, FORMAT JSON) {sql}", *arguments)
+    return [_scan(node) for node in _nodes(json.loads(text)[0]["Plan"]) if _is_scan(node)]
+
+
+HOLDERS: Final = 5_000
+HOLD: Final = f"""
+INSERT INTO positions (market, account, quantity)
+SELECT md5('m1')::uuid, md5('h' || n)::uuid, n % 2 * 2 - 1 FROM generate_series(1, {HOLDERS}) AS n;
+INSERT INTO orders
+SELECT md5('d' || n)::uuid, md5('m1')::uuid, md5('h' || n)::uuid, 0, 'd', 1, 50, 10, 1, 10, 1, n, ''
+  FROM generate_series(1, {HOLDERS}) AS n;
+INSERT INTO accounts (account, account_id) VALUES (md5('h1')::uuid, 'holder-1');
+INSERT INTO pockets (account, lane, balance) VALUES (md5('h1')::uuid, 0, 1000);
+"""  # noqa: S608 - numbers of our own
+PAY_IN: Final = f"""
+INSERT INTO accounts (account, account_id)
+SELECT md5('h' || n)::uuid, 'holder-' || n FROM generate_series(2, {HOLDERS}) AS n;
+INSERT INTO pockets (account, lane, balance)
+SELECT md5('h' || n)::uuid, lane, 1000
+  FROM generate_series(2, {HOLDERS}) AS n, (VALUES (-1), (0), (7)) AS l(lane);
+"""  # noqa: S608 - numbers of our own
+
+
+async def test_settlement_pages_are_read_by_key(database_url: str) -> None:
+    """Statistics are those from when there was one account with one pocket."""
+    rows, tables = 400, ("accounts", "pockets", "positions", "orders")
+    async with opened(database_url) as books:
+        for table in tables:
+            await books.connection.execute(f"ALTER TABLE {table} SET (autovacuum_enabled = off)")
+        await books.connection.execute(HOLD)
+        await books.connection.execute("ANALYZE")
+        await books.connection.execute(PAY_IN)
+        reader = await connect(database_url, LANE_SETTINGS, timeout_s=60)
+        try:
+            after, yes = UUID(ids.NO_MARKET), OUTCOMES[Outcome.YES]
+            market = UUID(BULK_MARKET)
+            payees = (statements.READ_PAYEES, 0, market, yes, after, rows)
+            orders = (statements.READ_DEAD_ORDERS, 0, market, rows)
+            for text, *arguments in (payees, orders):
+                scans = await _explained(reader, text, *arguments)
+                assert all(scan.by_key for scan in scans)
+                # Every second holder has the other outcome.
+                assert max(scan.touched for scan in scans) <= 3 * rows
+        finally:
+            reader.terminate()

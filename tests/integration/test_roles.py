@@ -1,4 +1,4 @@
-"""The roles of `deploy/dsql`, on PostgreSQL: what each is for works, and nothing else does."""
+"""The roles of `deploy/dsql`, on PostgreSQL: each can do its work, and nothing else."""
 
 import contextlib
 import re
@@ -24,21 +24,25 @@ from tests.support.books import (
     sell,
     withdraw,
 )
+from tests.support.databases import connected, execute, fetch
 from worker.adapters.postgres import books as onlooker
 from worker.adapters.postgres.catalog import register
+from worker.adapters.postgres.changes import Kind
 from worker.adapters.postgres.migrate import foreseen, migrate, migrations
 from worker.adapters.system import system
 from worker.audit import full_audit
 from worker.audit.proof import prove
 from worker.domain.state import StreamKind
-from worker.errors import Refused, Unfit
-
-pytestmark = pytest.mark.integration
+from worker.errors import Misconfigured, Refused
+from worker.ports import StreamRow
 
 FOLDER = Path(__file__).parents[2] / "deploy" / "dsql"
 WORKER, AUDITOR, MIGRATOR = "parity_worker", "parity_auditor", "parity_migrator"
-THINGS = [migration.makes for migration in migrations() if not migration.is_index]
-TABLES = [name for name in THINGS if name != "balances"]
+CHANGES = [migration.change for migration in migrations()]
+TABLES = [change.name for change in CHANGES if change.kind is Kind.TABLE]
+VIEWS = [change.name for change in CHANGES if change.kind is Kind.VIEW]
+READ_ONLY = {"migrations", "ledger"}
+"""The ledger is from before `postings`; a worker of that time got its right to write there then."""
 CHANGED_IN_PLACE = {"lanes", "pockets", "markets", "positions", "orders"}
 DENIED = asyncpg.InsufficientPrivilegeError
 
@@ -49,17 +53,14 @@ def _statements(name: str) -> list[str]:
 
 
 async def _run(url: str, name: str) -> None:
-    """Run a file as psql does on PostgreSQL: a role that is there already stops nothing."""
-    connection = await asyncpg.connect(url)
-    try:
+    """Run a file as psql does on PostgreSQL, ignoring roles that exist already."""
+    async with connected(url) as connection:
         for statement in _statements(name):
             try:
                 if not statement.startswith("AWS "):
                     await connection.execute(statement)
             except asyncpg.DuplicateObjectError:
                 assert statement.startswith("CREATE ROLE")
-    finally:
-        await connection.close()
 
 
 def _as(url: str, role: str) -> str:
@@ -70,34 +71,33 @@ def _as(url: str, role: str) -> str:
 
 @pytest.fixture
 async def url(empty_database_url: str) -> AsyncIterator[str]:
-    """A database that the migrator's role migrated, with the others' rights granted."""
+    """A database that the migrator's role has migrated, with the rights of the other roles."""
     await _run(empty_database_url, "migrator.sql")
     await migrate(_as(empty_database_url, MIGRATOR), timeout_s=TIMEOUT_S)
     for _ in range(2):
         await _run(_as(empty_database_url, "postgres"), "roles.sql")
     yield empty_database_url
-    connection = await asyncpg.connect(empty_database_url)
-    for role in (WORKER, AUDITOR, MIGRATOR):
-        await connection.execute(f"DROP OWNED BY {role} CASCADE")
-    await connection.close()
+    roles = (WORKER, AUDITOR, MIGRATOR)
+    await execute(empty_database_url, *(f"DROP OWNED BY {role} CASCADE" for role in roles))
 
 
 def _lines(name: str) -> list[str]:
     return (FOLDER / name).read_text(encoding="utf-8").splitlines()
 
 
-# What each is for.
+# The work of each role.
 
 
 @pytest.mark.parametrize("in_steps", [False, True], ids=["statement", "steps"])
-async def test_everything_that_a_worker_does_works_as_the_worker(url: str, in_steps: bool) -> None:
+async def test_worker_role_suffices_for_a_worker(url: str, in_steps: bool) -> None:
     """Registering, every statement of a batch, take-over, replay, proof and audit."""
     own = _as(url, WORKER)
     for stream, kind, lanes in (
         ("orders-1", StreamKind.ORDERS, ORDER_LANES),
         ("transfers-1", StreamKind.TRANSFERS, 1),
     ):
-        await register(own, stream, f"parity.{stream}", kind, lanes, timeout_s=TIMEOUT_S)
+        wanted = StreamRow(stream, f"parity.{stream}", kind, lanes, 0, topic_id="one")
+        await register(own, wanted, timeout_s=TIMEOUT_S)
     connection = await asyncpg.connect(own)
     books = Books(own, connection, in_steps)
     try:
@@ -124,7 +124,7 @@ async def test_everything_that_a_worker_does_works_as_the_worker(url: str, in_st
         await connection.close()
 
 
-async def test_the_auditor_proves_and_audits(url: str) -> None:
+async def test_auditor_proves_and_audits(url: str) -> None:
     async with opened(url) as books:
         await (await books.transfers()).run(deposit("a", 5))
     await _audits(_as(url, AUDITOR))
@@ -137,21 +137,18 @@ async def _audits(url: str) -> None:
     await books.close()
 
 
-# What each must not do.
+# The limits of each role.
 
 
 @pytest.mark.parametrize("role", [WORKER, AUDITOR])
 @pytest.mark.parametrize("table", [*TABLES, "migrations"])
-async def test_rights_are_those_that_are_needed(url: str, role: str, table: str) -> None:
-    """Each is tried: as a statement that changes no row, of which rights are checked first."""
+async def test_roles_have_exactly_the_needed_rights(url: str, role: str, table: str) -> None:
+    """Each right is tried with a statement that changes no row, since rights are checked first."""
     allowed = {"SELECT"}
-    if role == WORKER and table != "migrations":
+    if role == WORKER and table not in READ_ONLY:
         allowed |= {"INSERT"} | ({"UPDATE"} if table in CHANGED_IN_PLACE else set())
-    connection = await asyncpg.connect(_as(url, role))
-    columns = await connection.fetch(
-        "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0", table
-    )
-    column = columns[0]["attname"]
+    sql = "SELECT attname FROM pg_attribute WHERE attrelid = $1::text::regclass AND attnum > 0"
+    ((column,), *_) = await fetch(_as(url, role), sql, table)
     tried = {
         "SELECT": f"SELECT 1 FROM {table} WHERE false",  # noqa: S608
         "INSERT": f"INSERT INTO {table} SELECT * FROM {table} WHERE false",  # noqa: S608
@@ -164,20 +161,15 @@ async def test_rights_are_those_that_are_needed(url: str, role: str, table: str)
         "TRIGGER": f"CREATE INDEX other ON {table} ({column})",
     }
     done = set()
-    try:
-        for what, statement in tried.items():
-            try:
-                await connection.execute(statement)
-            except DENIED:
-                continue
+    for what, statement in tried.items():
+        with contextlib.suppress(DENIED):
+            await execute(_as(url, role), statement)
             done.add(what)
-    finally:
-        await connection.close()
     assert done == allowed
 
 
 @pytest.mark.parametrize("role", [WORKER, AUDITOR])
-async def test_nobody_but_the_migrator_makes_tables_or_grants(url: str, role: str) -> None:
+async def test_only_the_migrator_creates_and_grants(url: str, role: str) -> None:
     connection = await asyncpg.connect(_as(url, role))
     try:
         for statement in (
@@ -190,7 +182,7 @@ async def test_nobody_but_the_migrator_makes_tables_or_grants(url: str, role: st
         ):
             with pytest.raises(DENIED):
                 await connection.execute(statement)
-        # Who may not grant is warned, and nothing is granted.
+        # PostgreSQL only warns a role that may not grant, and grants nothing.
         grant = f"GRANT DELETE ON ledger TO {role}"
         with contextlib.suppress(DENIED):
             await connection.execute(grant)
@@ -200,13 +192,11 @@ async def test_nobody_but_the_migrator_makes_tables_or_grants(url: str, role: st
         await connection.close()
 
 
-async def test_the_worker_cannot_migrate_and_the_auditor_can_foresee(url: str) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute("DROP INDEX orders_open")
-    await connection.close()
-    told = await foreseen(_as(url, AUDITOR), timeout_s=TIMEOUT_S)
-    assert [migration.makes for migration, _ in told] == ["orders_open"]
-    with pytest.raises(Unfit):
+async def test_auditor_can_preview_migrations_worker_cannot_migrate(url: str) -> None:
+    await execute(url, "DROP INDEX orders_open")
+    preview = await foreseen(_as(url, AUDITOR), timeout_s=TIMEOUT_S)
+    assert [migration.change.name for migration, _ in preview] == ["orders_open"]
+    with pytest.raises(Misconfigured):
         await migrate(_as(url, WORKER), timeout_s=TIMEOUT_S)
     assert await migrate(_as(url, MIGRATOR), timeout_s=TIMEOUT_S) == ["0010_orders_open.sql"]
 
@@ -214,17 +204,17 @@ async def test_the_worker_cannot_migrate_and_the_auditor_can_foresee(url: str) -
 # The files.
 
 
-def test_every_table_is_granted_and_nothing_that_is_none() -> None:
+def test_grants_name_exactly_the_tables() -> None:
     text = " ".join(_statements("roles.sql"))
     named = {
         name.strip()
         for grant in re.findall(r"GRANT (?:SELECT|INSERT|UPDATE) ON ([^;]*?) TO", text)
         for name in grant.split(",")
     }
-    assert named == {*THINGS, "migrations"}
+    assert named == {*TABLES, *VIEWS, "migrations"}
 
 
-def test_iam_lines_stand_on_lines_of_their_own_and_name_every_role_once() -> None:
+def test_iam_lines_name_every_role_once() -> None:
     iam = [line for line in _lines("roles.sql") if line.startswith("AWS")]
     assert [
         re.findall(r"^AWS IAM GRANT (\w+) TO 'arn:aws:iam::\d{12}:role/[\w-]+';$", line)

@@ -1,9 +1,8 @@
-"""TLS and bearer tokens to a real broker: every client of the worker, and sessions that end."""
+"""TLS and bearer tokens with a real broker, for every client, and with sessions that end."""
 
 import asyncio
 import json
 import logging
-import sys
 from collections.abc import Awaitable, Callable, Container, Iterator, Sequence
 
 import pytest
@@ -14,10 +13,11 @@ from aiokafka.errors import KafkaConnectionError
 
 from producers import load
 from producers.client import BrokerUnreachable, Delivery, OrderPublisher, TopicUnfit
+from tests.integration.secure_kafka import Issuer, SecureKafka, secure_kafka
 from tests.support.books import buy, deposit, open_market, sell
 from tests.support.eventually import eventually
-from tests.support.secure_kafka import Issuer, SecureKafka, secure_kafka
-from tests.support.system import REPOSITORY, SESSION_S, Member, System
+from tests.support.programs import ran
+from tests.support.system import SESSION_S, Member, System
 from tests.support.tls_terminator import CA_FILE
 from worker import app, config
 from worker.adapters.iam import NoToken
@@ -31,12 +31,16 @@ pytestmark = pytest.mark.integration
 
 SESSION_LIFE_S = 2.0
 ROUNDS = 4
+REAUTHENTICATION_S = 1.0
+SHORT_SESSION_S = 6.0
+"""The shortest that brokers allow by default."""
+REAUTHENTICATED_ROUNDS = 12
 ASKED_IN_VAIN = 8
 CONNECTIONS_MAX = 400
-"""A round opens some ten. In a busy loop there are thousands of tries, or of lines."""
-LINES_A_CONNECTION = 10
+"""A round opens some ten. A loop without pauses makes thousands of tries, or of log lines."""
+LINES_PER_CONNECTION = 10
 BEARER = "auth=Bearer"
-"""Goes before the token to the broker; of a long one aiokafka would log only the beginning."""
+"""Prefix of the token on the wire. aiokafka would log only the beginning of a long token."""
 IMPATIENT = Deadlines(start_s=20.0, call_s=10.0)
 
 
@@ -46,15 +50,17 @@ def kafka() -> Iterator[SecureKafka]:
         yield started
 
 
-async def _join(system: System, kafka: SecureKafka, security: Security) -> Member:
-    """Start a worker that reaches the broker by ``security``."""
+async def _join(
+    system: System, kafka: SecureKafka, security: Security, *, session_s: float = SESSION_S
+) -> Member:
+    """Start a worker that connects to the broker with ``security``."""
     settings = system.settings.model_copy(update={"bootstrap_servers": kafka.bootstrap})
     broker = AiokafkaBroker(
         kafka.bootstrap,
         settings.group_id,
         "secure",
         security=security,
-        deadlines=Deadlines(session_s=SESSION_S),
+        deadlines=Deadlines(session_s=session_s),
     )
     streams = await find_streams(settings, app.make_broker(system.settings))
     worker = app.Worker(settings, broker, streams)
@@ -63,7 +69,7 @@ async def _join(system: System, kafka: SecureKafka, security: Security) -> Membe
     return member
 
 
-async def test_one_token_opens_every_connection_of_worker_and_publisher(
+async def test_one_token_opens_every_connection(
     kafka: SecureKafka, database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -91,14 +97,14 @@ async def test_one_token_opens_every_connection_of_worker_and_publisher(
 
 @pytest.fixture
 def talkative(caplog: pytest.LogCaptureFixture) -> pytest.LogCaptureFixture:
-    """Let aiokafka say what it sends, as somebody may who looks for a fault."""
+    """Let aiokafka log what it sends, as an engineer who looks for a fault might."""
     caplog.set_level(logging.DEBUG)
     caplog.set_level(logging.DEBUG, "aiokafka.conn")
     return caplog
 
 
 @pytest.mark.shows("F28")
-async def test_a_publisher_keeps_its_token_out_of_the_log(
+async def test_publisher_logs_no_token(
     kafka: SecureKafka, topic_prefix: str, talkative: pytest.LogCaptureFixture
 ) -> None:
     issuer = Issuer(life_s=3600, reused=True)
@@ -116,7 +122,7 @@ async def test_a_publisher_keeps_its_token_out_of_the_log(
 
 
 class Nobody:
-    """Is told who owns what, and does nothing about it."""
+    """A listener that ignores assignments."""
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         pass
@@ -126,7 +132,7 @@ class Nobody:
 
 
 class EverySeventh:
-    """Tokens 0, 7, 14, …"""
+    """The numbers of tokens 0, 7, 14, …"""
 
     def __contains__(self, number: object) -> bool:
         return isinstance(number, int) and number % 7 == 0
@@ -134,7 +140,7 @@ class EverySeventh:
 
 @pytest.mark.shows("F28", "F32", "A28", "A37")
 @pytest.mark.parametrize("refused", [(), EverySeventh()], ids=["none", "every seventh"])
-async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
+async def test_expiring_broker_sessions_cost_only_time(
     kafka: SecureKafka,
     database_url: str,
     topic_prefix: str,
@@ -147,7 +153,7 @@ async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
         for number in range(ROUNDS):
             await system.publish(deposit(f"account-{number}", 100))
             await system.answered()
-            # All is connected that has something to do: until a session ends, and a new one begins.
+            # Every client is connected, until a session ends and a new session begins.
             before = len(issuer.minted)
             await eventually(lambda before=before: len(issuer.minted) > before)  # type: ignore[misc]
         await system.check_invariants()
@@ -155,8 +161,35 @@ async def test_sessions_that_the_broker_ends_all_the_time_cost_nothing_but_time(
         _require_calm(issuer, caplog)
 
 
+@pytest.mark.shows("F28", "F32", "A28")
+async def test_sessions_ended_by_broker_cost_no_membership(
+    database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The broker's `connections.max.reauth.ms` is shorter than a member's session.
+
+    aiokafka does not authenticate again on a connection, so the broker closes each after a second.
+    """
+    issuer = Issuer(life_s=3_600, reused=False)
+    with secure_kafka(connections_max_reauth_ms=str(int(REAUTHENTICATION_S * 1_000))) as kafka:
+        async with System.start(database_url, kafka.plain, topic_prefix) as system:
+            member = await _join(system, kafka, issuer.security(), session_s=SHORT_SESSION_S)
+            await eventually(lambda: member.lanes_ready == 4)
+            rebalances = member.metric("rebalances_total")
+            for number in range(REAUTHENTICATED_ROUNDS):
+                before = len(issuer.minted)
+                await system.publish(deposit(f"account-{number}", 100))
+                await system.answered(SHORT_SESSION_S)
+                await eventually(lambda before=before: len(issuer.minted) > before)  # type: ignore[misc]
+            await system.check_invariants()
+            assert len(await system.events("DEPOSITED")) == REAUTHENTICATED_ROUNDS
+            assert member.metric("rebalances_total") == rebalances
+            epochs = await system.database.fetch("SELECT DISTINCT epoch FROM lanes")
+            assert [row["epoch"] for row in epochs] == [1]
+            _require_calm(issuer, caplog)
+
+
 @pytest.mark.shows("F28")
-async def test_without_credentials_for_a_while_a_worker_waits_and_goes_on(
+async def test_worker_waits_for_credentials(
     kafka: SecureKafka, database_url: str, topic_prefix: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     issuer = Issuer(life_s=SESSION_LIFE_S, reused=False)
@@ -174,14 +207,14 @@ async def test_without_credentials_for_a_while_a_worker_waits_and_goes_on(
 
 
 def _require_calm(issuer: Issuer, caplog: pytest.LogCaptureFixture) -> None:
-    """Whatever happened, nobody tried again as fast as it could."""
+    """Check that no client retried without pauses."""
     tries = len(issuer.minted) + issuer.asked_in_vain
     assert tries < CONNECTIONS_MAX
-    assert len(caplog.records) < tries * LINES_A_CONNECTION
+    assert len(caplog.records) < tries * LINES_PER_CONNECTION
 
 
 @pytest.mark.shows("F28", "A37")
-async def test_a_token_that_was_refused_is_given_to_nobody_else(kafka: SecureKafka) -> None:
+async def test_refused_token_is_not_shared(kafka: SecureKafka) -> None:
     issuer = Issuer(life_s=3600, reused=True, refused={0})
     broker = AiokafkaBroker(
         kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
@@ -194,7 +227,7 @@ async def test_a_token_that_was_refused_is_given_to_nobody_else(kafka: SecureKaf
 
 
 @pytest.mark.shows("A37")
-async def test_a37_who_does_not_hear_a_refusal_knows_no_broker(
+async def test_a37_refused_client_has_no_brokers(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     security = Issuer(life_s=3600, reused=True, refused={0}).security()
@@ -219,27 +252,25 @@ async def produces(broker: AiokafkaBroker) -> None:
 
 @pytest.mark.shows("A37")
 @pytest.mark.parametrize("start", [reads, joins, produces])
-async def test_a37_who_knows_no_broker_does_not_start(
+async def test_a37_client_without_brokers_does_not_start(
     kafka: SecureKafka,
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
     start: Callable[[AiokafkaBroker], Awaitable[None]],
 ) -> None:
-    """At once, not by its deadline: whoever needs it tries again, with pauses that grow."""
+    """The start fails at once, before its deadline. Callers retry with growing pauses."""
     issuer = Issuer(life_s=3600, reused=True, refused={0})
     broker = AiokafkaBroker(
         kafka.bootstrap, "group", "client", security=issuer.security(), deadlines=IMPATIENT
     )
     monkeypatch.setattr(conn, "OAuthAuthenticator", OAuthAuthenticator)
-    with pytest.raises(BrokerError, match="names no brokers"):
+    with pytest.raises(BrokerError, match="lists no brokers"):
         await start(broker)
-    assert len(caplog.records) < LINES_A_CONNECTION
+    assert len(caplog.records) < LINES_PER_CONNECTION
 
 
 @pytest.mark.shows("F29")
-async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
-    kafka: SecureKafka,
-) -> None:
+async def test_broker_with_untrusted_certificate_is_refused(kafka: SecureKafka) -> None:
     issuer = Issuer(life_s=3600, reused=True)
     unvouched = encrypted("").ssl_context
     security = issuer.security()
@@ -267,7 +298,7 @@ async def test_a_broker_whose_certificate_nobody_vouches_for_is_not_talked_to(
 
 
 @pytest.mark.shows("F63")
-async def test_a_token_that_the_broker_refuses_is_a_broker_error_at_once(
+async def test_token_refusal_raises_broker_error_at_once(
     kafka: SecureKafka, caplog: pytest.LogCaptureFixture
 ) -> None:
     expired = Issuer(life_s=-60, reused=True)
@@ -282,7 +313,7 @@ async def test_a_token_that_the_broker_refuses_is_a_broker_error_at_once(
     _require_calm(expired, caplog)
 
 
-async def test_without_a_token_every_client_ends_in_a_broker_error(
+async def test_clients_without_a_token_raise_broker_error(
     kafka: SecureKafka, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     issuer = Issuer(life_s=60, reused=True)
@@ -302,29 +333,23 @@ async def test_without_a_token_every_client_ends_in_a_broker_error(
         await broker.producer()
 
 
-async def test_the_load_generator_goes_where_the_workers_settings_lead(
+async def test_load_generator_uses_the_workers_settings(
     kafka: SecureKafka, database_url: str, topic_prefix: str
 ) -> None:
     async with System.start(database_url, kafka.plain, topic_prefix) as system:
         environment = system.environment(
-            bootstrap_servers=kafka.encrypted, kafka_security="SSL", kafka_ca_file=CA_FILE
+            bootstrap_servers=kafka.encrypted, kafka_security="SSL", kafka_ca_file=str(CA_FILE)
         )
-        command = [sys.executable, "-m", "worker", "load", "--orders", "20", "--report-json", "-"]
-        pipe = asyncio.subprocess.PIPE
-        process = await asyncio.create_subprocess_exec(
-            *command, stdout=pipe, env=environment, cwd=REPOSITORY
-        )
-        output, _ = await process.communicate()
+        command = ("worker", "load", "--orders", "20", "--report-json", "-")
+        done = await asyncio.to_thread(ran, *command, env=environment)
         ends = await system.log.ends()
 
-    report = json.loads(output.splitlines()[-1])
-    assert (process.returncode, report["event"]) == (0, "done")
+    report = json.loads(done.out.splitlines()[-1])
+    assert (done.code, report["event"]) == (0, "done")
     assert sum(ends.values()) == report["acknowledged"] > 20
 
 
-def test_the_load_generator_shows_the_token_that_it_is_given(
-    kafka: SecureKafka, topic_prefix: str
-) -> None:
+def test_load_generator_presents_its_token(kafka: SecureKafka, topic_prefix: str) -> None:
     issuer = Issuer(life_s=3600, reused=True)
     names = [f"{topic_prefix}orders", f"{topic_prefix}transfers"]
     plain = AiokafkaBroker(kafka.plain, "group", "client")
@@ -332,9 +357,9 @@ def test_the_load_generator_shows_the_token_that_it_is_given(
     where = ["--bootstrap", kafka.bootstrap, "--orders-topic", names[0]]
     security = issuer.security().arguments()
 
-    code = load.main([*where, "--transfers-topic", names[1], "--orders", "20"], security=security)
+    load.run([*where, "--transfers-topic", names[1], "--orders", "20"], security=security)
 
-    assert (code, len(issuer.minted)) == (0, 1)
+    assert len(issuer.minted) == 1
 
 
 # Settings.
@@ -344,7 +369,7 @@ def _security(**settings: object) -> Security:
     return app.make_security(config.load(**settings))
 
 
-def test_without_a_setting_nothing_is_encrypted() -> None:
+def test_default_setting_encrypts_nothing() -> None:
     assert _security().arguments()["security_protocol"] == "PLAINTEXT"
 
 
@@ -356,7 +381,7 @@ def test_tls_verifies_certificate_and_name() -> None:
     assert security.token_provider is None
 
 
-def test_msk_takes_its_region_from_the_brokers_or_from_a_setting() -> None:
+def test_msk_region_comes_from_brokers_or_setting() -> None:
     brokers = "boot-abc.c1.kafka-serverless.eu-west-3.amazonaws.com:9098"
     for security in (
         _security(kafka_security="SASL_SSL_MSK_IAM", bootstrap_servers=brokers),
@@ -371,7 +396,7 @@ def test_msk_takes_its_region_from_the_brokers_or_from_a_setting() -> None:
 
 
 @pytest.mark.parametrize(
-    ("settings", "told"),
+    ("settings", "text"),
     [
         ({"kafka_security": "SASL_SSL_MSK_IAM"}, "set PARITY_KAFKA_REGION"),
         ({"kafka_security": "SSL", "kafka_ca_file": "/nowhere.pem"}, "PARITY_KAFKA_CA_FILE='/now"),
@@ -379,8 +404,6 @@ def test_msk_takes_its_region_from_the_brokers_or_from_a_setting() -> None:
         ({"kafka_region": "EU WEST"}, "PARITY_KAFKA_REGION='EU WEST'"),
     ],
 )
-def test_what_cannot_work_is_the_operators_to_correct(
-    settings: dict[str, object], told: str
-) -> None:
-    with pytest.raises(ConfigError, match=told):
+def test_impossible_settings_raise_config_error(settings: dict[str, object], text: str) -> None:
+    with pytest.raises(ConfigError, match=text):
         _security(**settings)

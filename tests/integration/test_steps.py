@@ -11,8 +11,6 @@ from tests.support.books import cancel, market_at, opened
 from worker.adapters.postgres import steps
 from worker.errors import Conflict
 
-pytestmark = pytest.mark.integration
-
 
 @dataclass
 class Aborting:
@@ -28,7 +26,7 @@ class Aborting:
         return tag
 
 
-async def test_a_commit_that_answers_rollback_is_a_lost_race(database_url: str) -> None:
+async def test_commit_answered_rollback_is_a_conflict(database_url: str) -> None:
     async with opened(database_url, in_steps=True) as books:
         desk = await books.orders()
         statement = await desk.prepared(cancel(market_at(0, "market"), "ann", "never-was"))

@@ -20,10 +20,10 @@ from tests.support.books import (
     altered,
     buy,
     cancel,
-    deposit,
     market_at,
     market_key,
     open_market,
+    open_orders,
     opened,
     orders_home,
     sell,
@@ -31,20 +31,21 @@ from tests.support.books import (
 from tests.support.eventually import eventually
 from tests.support.pgproxy import Fault, PgProxy
 from worker.adapters.postgres import statements, store
+from worker.adapters.postgres.catalog import adopt
 from worker.adapters.postgres.connect import LANE_SETTINGS, connect
 from worker.adapters.postgres.store import PostgresStore
-from worker.domain.state import Lack
+from worker.domain.facts import Lack
 from worker.domain.units import WALLET, AccountId
 from worker.embedded import EmbeddedPostgres
 from worker.errors import (
     ConfigError,
     Conflict,
+    Misconfigured,
     OutcomeUnknown,
     Poison,
     Refused,
     StoreError,
     Unavailable,
-    Unfit,
 )
 from worker.ports import Statement
 
@@ -70,14 +71,6 @@ def patient_locks(monkeypatch: pytest.MonkeyPatch) -> None:
 patient = pytest.mark.usefixtures("patient_locks")
 
 
-async def _desk(books: Books) -> Desk:
-    """Ann's and Ben's cash lies in their wallets; Ben offers 10 at 50 in a market of lane 0."""
-    await (await books.transfers()).run(*[deposit(name, 10_000, "1") for name in ("ann", "ben")])
-    desk = await books.orders(0)
-    await desk.run(open_market(MARKET), sell(MARKET, "ben", 10, 50, "offer"))
-    return desk
-
-
 async def _trade(desk: Desk) -> Statement:
     """Return a batch in which Ann and Ben draw from their wallets."""
     return await desk.prepared(buy(MARKET, "ann", 10, 50, "bid"))
@@ -90,13 +83,13 @@ async def _trade(desk: Desk) -> Statement:
 async def test_a_lane_loaded_in_pages_is_loaded_whole(
     books: Books, monkeypatch: pytest.MonkeyPatch, rows: int
 ) -> None:
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     names = [market_at(0, f"m{n}") for n in range(4)]
     await desk.run(*[open_market(name) for name in names])
     await desk.run(*[sell(name, "ben", 1, 40 + n) for n in range(4) for name in names[:3]])
-    whole = await desk.store.markets(desk.home.lane), await desk.store.open_orders(desk.home.lane)
+    whole = await desk.store.markets(desk.home.lane), await open_orders(desk.store, desk.home.lane)
     monkeypatch.setattr(store, "LOAD_ROWS", rows)
-    paged = await desk.store.markets(desk.home.lane), await desk.store.open_orders(desk.home.lane)
+    paged = await desk.store.markets(desk.home.lane), await open_orders(desk.store, desk.home.lane)
     assert paged == whole
     assert [len(found) for found in paged] == [5, 13]
     assert [order.seq for _, order in paged[1]] == sorted(order.seq for _, order in paged[1])
@@ -121,7 +114,7 @@ async def test_a_database_that_is_not_there_is_unavailable(database_url: str) ->
     assert caught.value.sqlstate == "3D000"
 
 
-async def test_an_address_that_is_none_is_the_operators_to_correct() -> None:
+async def test_invalid_address_is_a_configuration_error() -> None:
     with pytest.raises(ConfigError, match="PARITY_DATABASE_URL"):
         await PostgresStore("mysql://somewhere", timeout_s=1).take_over(ORDERS, 0, "me")
 
@@ -140,7 +133,7 @@ async def test_a_lane_has_its_settings(database_url: str) -> None:
 
 
 async def test_a_connection_lost_while_idle_is_made_again(books: Books) -> None:
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     await _terminate_others(books)
     connection = _connection(desk)
     await eventually(connection.is_closed, WAIT_S)
@@ -148,15 +141,15 @@ async def test_a_connection_lost_while_idle_is_made_again(books: Books) -> None:
     assert _connection(desk) is not connection
 
 
-async def test_after_a_statement_that_is_unfit_the_next_one_has_a_new_connection(
+async def test_misconfigured_statement_replaces_the_connection(
     books: Books,
 ) -> None:
     """A pooler in between may have lost what was prepared; another connection prepares it again."""
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     connection = _connection(desk)
     await connection.execute("DEALLOCATE ALL")
-    with pytest.raises(Unfit) as caught:
+    with pytest.raises(Misconfigured) as caught:
         await desk.store.commit(statement)
     assert caught.value.sqlstate == "26000"
     await desk.store.commit(statement)
@@ -165,8 +158,8 @@ async def test_after_a_statement_that_is_unfit_the_next_one_has_a_new_connection
 
 @patient
 @pytest.mark.shows("W2", "F15")
-async def test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown(books: Books) -> None:
-    desk = await _desk(books)
+async def test_connection_lost_during_commit_is_outcome_unknown(books: Books) -> None:
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
         commit = asyncio.create_task(desk.store.commit(statement))
@@ -179,8 +172,8 @@ async def test_a_connection_lost_under_a_commit_leaves_its_outcome_unknown(books
 
 
 @pytest.mark.shows("W2", "F16")
-async def test_a_commit_whose_answer_was_lost_is_found_by_its_plan(books: Books) -> None:
-    desk = await _desk(books)
+async def test_commit_with_lost_answer_is_found(books: Books) -> None:
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     async with PgProxy.before(books.url) as proxy:
         proxy.trap(Fault.AFTER)
@@ -196,10 +189,10 @@ async def test_a_commit_whose_answer_was_lost_is_found_by_its_plan(books: Books)
 
 @patient
 @pytest.mark.shows("W2", "F18")
-async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown(
+async def test_commit_past_its_deadline_is_outcome_unknown(
     books: Books,
 ) -> None:
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     impatient = PostgresStore(books.url, timeout_s=1)
 
@@ -219,8 +212,8 @@ async def test_a_commit_that_takes_too_long_is_given_up_with_its_outcome_unknown
 
 @patient
 @pytest.mark.shows("W2")
-async def test_a_commit_that_is_cancelled_takes_its_connection_along(books: Books) -> None:
-    desk = await _desk(books)
+async def test_cancelled_commit_closes_its_connection(books: Books) -> None:
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
         commit = asyncio.create_task(desk.store.commit(statement))
@@ -235,10 +228,10 @@ async def test_a_commit_that_is_cancelled_takes_its_connection_along(books: Book
 
 @patient
 @pytest.mark.shows("W2", "F23")
-async def test_a_server_that_is_killed_loses_nothing_and_is_found_again() -> None:
+async def test_killed_server_loses_nothing() -> None:
     with EmbeddedPostgres.start() as server:
         async with opened(server.url) as books:
-            desk = await _desk(books)
+            desk = await books.offer(MARKET)
             statement = await _trade(desk)
             async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
                 commit = asyncio.create_task(desk.store.commit(statement))
@@ -252,9 +245,9 @@ async def test_a_server_that_is_killed_loses_nothing_and_is_found_again() -> Non
             await _is_committed_next(desk, statement)
 
 
-async def test_a_server_that_only_reads_is_no_verdict_on_the_batch(books: Books) -> None:
+async def test_read_only_server_is_outcome_unknown(books: Books) -> None:
     """A standby after a failover: another connection may reach the primary."""
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     await desk.store.close()
     name = await books.value("SELECT current_database()")
@@ -269,10 +262,10 @@ async def test_a_server_that_only_reads_is_no_verdict_on_the_batch(books: Books)
     await _is_committed_next(desk, statement)
 
 
-async def test_a_batch_that_cannot_be_read_is_poison_and_the_connection_stays(
+async def test_unreadable_batch_is_poison(
     books: Books,
 ) -> None:
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     connection = _connection(desk)
     statement = altered(await _trade(desk), "trades", lambda rows: rows[0].update(price="x"))
     with pytest.raises(Poison):
@@ -282,7 +275,7 @@ async def test_a_batch_that_cannot_be_read_is_poison_and_the_connection_stays(
 
 @pytest.mark.shows("F22")
 async def test_a_table_that_grows_a_column_stops_nobody(books: Books) -> None:
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     for table in ("orders", "markets", "pockets", "lanes"):
         await books.connection.execute(f"ALTER TABLE {table} ADD COLUMN note text")
     await desk.run(buy(MARKET, "ann", 10, 50))
@@ -292,8 +285,8 @@ async def test_a_table_that_grows_a_column_stops_nobody(books: Books) -> None:
 # Lost races.
 
 
-async def test_a_lock_that_is_not_let_go_in_time_is_a_lost_race(books: Books) -> None:
-    desk = await _desk(books)
+async def test_lock_held_too_long_is_a_conflict(books: Books) -> None:
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     async with _held(books, "SELECT 1 FROM pockets FOR UPDATE"):
         with pytest.raises(Conflict) as caught:
@@ -304,8 +297,8 @@ async def test_a_lock_that_is_not_let_go_in_time_is_a_lost_race(books: Books) ->
 
 @patient
 @pytest.mark.shows("F20")
-async def test_of_two_lanes_that_draw_from_one_wallet_the_second_loses_a_race(books: Books) -> None:
-    near = await _desk(books)
+async def test_second_draw_from_a_wallet_loses(books: Books) -> None:
+    near = await books.offer(MARKET)
     far = await books.orders(1)
     await far.run(open_market(FAR), sell(FAR, "ben", 10, 50))
     first, second = await far.prepared(buy(FAR, "ann", 10, 50)), await _trade(near)
@@ -326,9 +319,9 @@ async def test_of_two_lanes_that_draw_from_one_wallet_the_second_loses_a_race(bo
 
 @patient
 @pytest.mark.shows("F21")
-async def test_two_lanes_that_wait_for_each_other_are_parted(books: Books) -> None:
+async def test_deadlock_of_two_lanes_is_broken(books: Books) -> None:
     """Pockets are locked in one order by all; a deadlock needs a row out of that order."""
-    desk = await _desk(books)
+    desk = await books.offer(MARKET)
     statement = await _trade(desk)
     pocket = "SELECT 1 FROM pockets WHERE account = $1 FOR UPDATE"
     ann, ben = sorted([account_key("ann"), account_key("ben")])
@@ -376,6 +369,15 @@ async def test_streams_registered_at_once_never_share_a_lane(books: Books) -> No
     assert lanes == [(lane,) for lane in range(3 + 4 * len(names))]
     spans = await books.rows("SELECT first_lane, partitions FROM streams ORDER BY first_lane")
     assert [first for first, _ in spans] == [0, 2, *range(3, 3 + 4 * len(names), 4)]
+
+
+async def test_topics_adopted_at_once_are_all_stored(books: Books) -> None:
+    """Each insert but one loses the race for the next number."""
+    ids = [f"id-{n}" for n in range(6)]
+    await asyncio.gather(*(adopt(books.url, ORDERS, id_, timeout_s=TIMEOUT_S) for id_ in ids))
+    found = await books.rows("SELECT number, topic_id FROM stream_topics ORDER BY number")
+    assert [number for number, _ in found] == list(range(6))
+    assert sorted(topic_id for _, topic_id in found) == ids
 
 
 async def _register(url: str, stream: str, partitions: int) -> None:
@@ -428,7 +430,7 @@ async def _terminate_others(books: Books) -> None:
 
 
 async def _is_committed_next(desk: Desk, statement: Statement) -> None:
-    """The lane stands before the batch; the same statement commits it, and it is found there."""
+    """Check that the lane is before the batch, and that the same statement commits it."""
     before = await desk.store.standing(statement.lane, statement.batch_no)
     assert (before.batch_no, before.plan_hash) == (statement.batch_no - 1, None)
     assert await _sent_until_it_is_answered(desk, statement) == "committed"
@@ -436,7 +438,7 @@ async def _is_committed_next(desk: Desk, statement: Statement) -> None:
 
 
 async def _is_committed_once(desk: Desk, statement: Statement) -> None:
-    """What was given up may still be in flight: it wins, or the same statement sent again."""
+    """Check that the statement is committed once, by the attempt in flight or by another one."""
     await _sent_until_it_is_answered(desk, statement)
     await _is_found(desk, statement)
 
@@ -459,9 +461,3 @@ async def _sent_until_it_is_answered(desk: Desk, statement: Statement) -> str:
         return "committed"
 
     return await eventually(answer, WAIT_S)
-
-
-async def _execute(url: str, sql: str, *arguments: object) -> None:
-    connection = await asyncpg.connect(url)
-    await connection.execute(sql, *arguments)
-    await connection.close()

@@ -1,4 +1,4 @@
-"""The stress test, with servers and workers of its own, and without a worker."""
+"""The stress test on its own servers, and on servers without topics."""
 
 import re
 
@@ -12,15 +12,15 @@ from worker.embedded import EmbeddedKafka
 pytestmark = [pytest.mark.integration, pytest.mark.slow]
 
 
-def test_the_books_stand_under_conflicting_orders(capsys: pytest.CaptureFixture[str]) -> None:
+def test_books_hold_under_conflicting_orders(capsys: pytest.CaptureFixture[str]) -> None:
     before = set(psutil.Process().children())
 
     code = stress.run(stress.Options(orders=216, markets=3, embedded=True))
 
-    told = capsys.readouterr()
-    cash = re.search(r"before/after: (\d+) /", told.out)
-    assert cash is not None, told.err
-    assert told.out.splitlines() == [
+    captured = capsys.readouterr()
+    cash = re.search(r"before/after: (\d+) /", captured.out)
+    assert cash is not None, captured.err
+    assert captured.out.splitlines() == [
         "=== consistency proof ===",
         "orders fired: 216",
         "trade ledger sum: 0 (must be 0)",
@@ -33,7 +33,7 @@ def test_the_books_stand_under_conflicting_orders(capsys: pytest.CaptureFixture[
     assert set(psutil.Process().children()) <= before
 
 
-def test_without_topics_it_says_what_to_do(
+def test_missing_topics_are_named(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     postgres_server: PostgresServer,
@@ -45,6 +45,6 @@ def test_without_topics_it_says_what_to_do(
 
     assert stress.run() == 2
 
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert "nobody.made.this" in told.err
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert "nobody.made.this" in captured.err

@@ -1,7 +1,7 @@
-"""``python -m tests.mutants [-k WORDS]``: break the shipped code in every known way; all must die.
+"""Break the shipped code in every known way. A test or a seed must notice each mutant.
 
-Prints a line a mutant: what it is, what killed it, how long that took. Exit 1 when one survives,
-when its text is not in the code any more, or when it does not even run.
+Prints each mutant with its killer and the time taken. Exits 1 when a mutant survives, when its text
+is no longer in the code, or when it does not even run.
 """
 
 import argparse
@@ -14,21 +14,23 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from tests.conftest import execute
 from tests.mutants.catalogue import MUTANTS
 from tests.mutants.laboratory import Laboratory, Verdict
 from tests.mutants.mutant import Mutant
+from tests.support.databases import execute
 from worker.embedded import EmbeddedPostgres
 
 SIDE_BY_SIDE: Final = 2
 WORDS_MAX: Final = 200
-"""Of what killed a mutant so much is printed."""
+"""Printed length of the failure that killed a mutant."""
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.mutants", description=__doc__)
-    parser.add_argument("-k", default="", metavar="WORDS", help="those whose names have the words")
-    parser.add_argument("--list", action="store_true", help="print their names and end")
+    parser.add_argument(
+        "-k", default="", metavar="WORDS", help="only mutants whose name contains WORDS"
+    )
+    parser.add_argument("--list", action="store_true", help="print the names only")
     given = parser.parse_args()
     chosen = [m for m in MUTANTS if given.k.lower() in m.name.lower()]
     if given.list:
@@ -44,21 +46,21 @@ def main() -> int:
 
 @contextmanager
 def _server() -> Iterator[str]:
-    """One PostgreSQL for all; each test has a database of its own."""
+    """Start one PostgreSQL for all tests. Each test has a database of its own."""
     if given := os.environ.get("PARITY_TEST_DATABASE_URL"):
         yield given
         return
     with EmbeddedPostgres.start() as server:
-        # Thousands of tables are made and dropped, and none need survive this machine.
+        # Thousands of tables are created and dropped, and none of them has to survive a crash.
         for sql in ("ALTER SYSTEM SET fsync = off", "SELECT pg_reload_conf()"):
             asyncio.run(execute(server.url, sql))
         yield server.url
 
 
 async def _examine_all(laboratory: Laboratory, mutants: Sequence[Mutant]) -> int:
-    print(f"{len(mutants)} mutants; first their checks on the code as it is", flush=True)
+    print(f"{len(mutants)} mutants. First, all killers run on the code as it is", flush=True)
     if failing := await laboratory.check_sound([mutant.killer for mutant in mutants]):
-        print(f"{failing}\nthese checks fail without a mutant, and prove nothing")
+        print(f"{failing}\nthese killers fail without a mutant and prove nothing: fix them first")
         return 1
     began = asyncio.get_running_loop().time()
     places = asyncio.Semaphore(SIDE_BY_SIDE)

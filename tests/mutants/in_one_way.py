@@ -1,4 +1,4 @@
-"""A pytest plugin: properties are tried on the same examples every time, and are not shrunk."""
+"""A pytest plugin that tries properties on the same examples every time, without shrinking."""
 
 from typing import Final
 

@@ -1,7 +1,7 @@
-"""Private copies of the tree, and what a check says of each.
+"""Private copies of the tree, and the verdict of a check on each.
 
-Killed means that a test failed, or a seed showed a violation. A tree that cannot even be imported,
-collected or set up proves nothing: such a mutant is invalid, and fails the run like a survivor.
+A mutant is killed if a test failed or a seed showed a violation. A tree that cannot be imported,
+collected or set up proves nothing. Such a mutant is invalid, and fails the run like a survivor.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ from tests.mutants.mutant import Killer, Mutant, Nodes, Seeds
 
 ROOT: Final = Path(__file__).parents[2]
 SHIPPED: Final = ("worker", "producers", "tests")
-SETTINGS: Final = ("pyproject.toml", "README.md")
+SETTINGS: Final = ("pyproject.toml", "README.md", "LICENSE")
 CHECK_S: Final = 150.0
-"""How long one check may take."""
+"""Time limit of the check of a mutant."""
 SOUND_S: Final = 900.0
-"""How long all of them may take on the tree as it is."""
+"""Time limit of all checks on the unchanged tree."""
 TEST_S: Final = 100
 PYTEST: Final = ("-m", "pytest", "-q", "-p", "no:cacheprovider", "--tb=line", f"--timeout={TEST_S}")
 HYPOTHESIS: Final = ("-p", "tests.mutants.in_one_way")
 NO_HYPOTHESIS: Final = ("-p", "no:hypothesispytest")
-"""It takes longer to import than most tests take to fail."""
+"""Importing Hypothesis takes longer than most tests take to fail."""
 PASSED, FAILED = 0, 1
 
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What became of a mutant. ``by``: what killed it, or why it proves nothing."""
+    """The result for a mutant. ``by`` is its killer, or the reason that it proves nothing."""
 
     word: str
     by: str
@@ -47,7 +47,7 @@ class Verdict:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How a check ended; ``code`` None: not in time."""
+    """The end of a check. ``code`` is None if the check took too long."""
 
     code: int | None
     text: str
@@ -55,7 +55,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Laboratory:
-    """A folder with a sound copy, from which each mutant's own is made."""
+    """A folder with a sound copy of the tree, from which each mutant's copy is made."""
 
     folder: Path
     database_url: str
@@ -65,7 +65,7 @@ class Laboratory:
         return self.folder / "sound"
 
     def prepare(self) -> None:
-        """Copy what is shipped, and its tests."""
+        """Copy the shipped code and its tests."""
         for name in SHIPPED:
             shutil.copytree(
                 ROOT / name, self.sound / name, ignore=shutil.ignore_patterns("__pycache__")
@@ -74,7 +74,7 @@ class Laboratory:
             shutil.copy2(ROOT / name, self.sound / name)
 
     async def check_sound(self, killers: Iterable[Killer]) -> str:
-        """Run every check on the tree as it is; return what fails there, which proves nothing."""
+        """Run every check on the unchanged tree, and return the output of those that fail."""
         nodes = sorted({n for k in killers if isinstance(k, Nodes) for n in k.nodes})
         ranges = {k for k in killers if isinstance(k, Seeds)}
         checks: list[Killer] = [Nodes(tuple(nodes))] if nodes else []
@@ -83,7 +83,7 @@ class Laboratory:
         return "\n".join(outcome.text for outcome in outcomes if outcome.code != PASSED)
 
     async def examine(self, number: int, mutant: Mutant) -> Verdict:
-        """Apply a mutant to a copy of its own and run its check."""
+        """Apply a mutant to its own copy of the tree and run its check."""
         root = self.folder / f"mutant-{number}"
         began = asyncio.get_running_loop().time()
         try:
@@ -152,21 +152,21 @@ def _copy(sound: Path, root: Path, mutant: Mutant) -> None:
     shutil.copytree(sound, root, ignore=shutil.ignore_patterns(".*"))
     mutant.apply(root)
     for edit in mutant.edits:
-        # A source that is changed within a second and keeps its size would not be compiled anew.
+        # Python would use the old bytecode of a source changed within a second at the same size.
         file = root / edit.path
         for stale in file.parent.glob(f"__pycache__/{file.stem}.*"):
             stale.unlink()
 
 
 def judged(outcome: Outcome) -> tuple[str, str]:
-    """Tell a test that failed from a tree that does not work at all."""
+    """Return the verdict and its reason. A tree that does not work at all is invalid."""
     failed = re.search(r"(?m)^(?:FAILED (?P<node>.*)|(?P<seed>seed \d+: .*))$", outcome.text)
     if outcome.code == PASSED:
         return "SURVIVED", ""
     if outcome.code != FAILED or failed is None:
-        # Broken before a test could fail: pytest says so with ERROR, everything else with its end.
+        # The tree broke before a test could fail. Pytest reports ERROR, other programs their end.
         said = re.findall(r"(?m)^ERROR .*$", outcome.text) or outcome.text.strip().splitlines()
-        return "invalid", f"exit {outcome.code}: {said[-1] if said else 'without a word'}"
+        return "invalid", f"exit {outcome.code}: {said[-1] if said else 'no output'}"
     if failed["seed"]:
         return "killed", failed["seed"]
     test, _, why = failed["node"].partition(" - ")

@@ -1,7 +1,7 @@
-"""A variant of the shipped code that is wrong on purpose, and the cheapest check that must notice.
+"""Variants of the shipped code that are wrong on purpose, each with the cheapest check to notice.
 
-An edit replaces text of a real file, in a private copy of the tree. Its text must stand there
-exactly once, so that a mutant whose code moved on is noticed, and not taken for killed.
+An edit replaces text of a real file, in a private copy of the tree. The text must occur exactly
+once. A mutant whose code has changed is therefore reported, and not counted as killed.
 """
 
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ from pathlib import Path
 
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One text of one file, and what stands there instead."""
+    """A text of a file, and its replacement."""
 
     path: str
     old: str
     new: str
 
     def apply(self, root: Path) -> None:
-        """Make the file wrong. Raises ValueError when the text does not stand there once."""
+        """Make the file wrong. Raises ValueError unless the text occurs exactly once."""
         file = root / self.path
         text = file.read_text(encoding="utf-8")
         if (times := text.count(self.old)) != 1:
@@ -27,14 +27,14 @@ class Edit:
 
 @dataclass(frozen=True, slots=True)
 class Nodes:
-    """Tests of which one must fail."""
+    """Tests, at least one of which must fail."""
 
     nodes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Seeds:
-    """Seeds of the simulation of which one must show a violation."""
+    """Seeds of the simulation, at least one of which must show a violation."""
 
     first: int
     count: int
@@ -45,7 +45,7 @@ Killer = Nodes | Seeds
 
 @dataclass(frozen=True, slots=True)
 class Mutant:
-    """A broken variant. ``name`` says what it does, not what it should do."""
+    """A broken variant. ``name`` describes the wrong behaviour."""
 
     name: str
     edits: tuple[Edit, ...]
@@ -58,26 +58,26 @@ class Mutant:
 
 
 def mutant(name: str, path: str, old: str, new: str, killer: Killer) -> Mutant:
-    """Return a mutant of one edit, as nearly all are."""
+    """Return a mutant of one edit, like nearly all mutants."""
     return Mutant(name, (Edit(path, old, new),), killer)
 
 
 def tests(*nodes: str) -> Nodes:
-    """Return tests of which one must fail, cheapest first."""
+    """Return tests, cheapest first, at least one of which must fail."""
     return Nodes(nodes)
 
 
 def seeds(count: int, first: int = 0) -> Seeds:
-    """Return seeds of which one must show a violation."""
+    """Return seeds, at least one of which must show a violation."""
     return Seeds(first, count)
 
 
 def case(test: str, what: str, *, in_steps: bool = False) -> Nodes:
-    """Return a wrong batch of ``test_guards.py`` that must still be refused."""
+    """Return the test that a wrong batch of ``test_guards.py`` is still refused."""
     way = "in steps" if in_steps else "one statement"
     return Nodes((f"tests/integration/test_guards.py::{test}[{way}-{what}]",))
 
 
 def contract(test: str, store: str = "postgres") -> Nodes:
-    """Return a test of the contract that every store keeps, on one of them."""
+    """Return a test of the contract of every store, run on one of the stores."""
     return Nodes((f"tests/contract/test_store.py::{test}[{store}]",))

@@ -1,16 +1,21 @@
-"""Broken SQL: the batch statement, its steps, what a lane reads.
+"""Broken SQL of the batch statement, of its steps and of a lane's queries.
 
-The steps have the rules of the statement a second time, so most are broken twice.
+The statement and its steps are made of the same parts. Most parts have two mutants, because each
+of the two ways must fail on its own.
 """
 
 from typing import Final
 
-from tests.mutants.mutant import Mutant, case, contract, mutant, tests
+from tests.mutants.mutant import Edit, Mutant, case, contract, mutant, tests
 
 SQL: Final = "worker/adapters/postgres/sql"
-BATCH: Final = f"{SQL}/commit_batch.sql"
 STEPS: Final = "worker/adapters/postgres/steps.py"
-STORE: Final = "tests/integration/test_store.py"
+NEW_MARKETS: Final = 'Part(compose("new_markets"), ("markets",), inserts="markets"),'
+NEW_ORDERS: Final = 'Part(compose("new_orders"), ("orders",), inserts="orders"),'
+CHANGED_ORDERS: Final = (
+    'Part(compose("order_changes"), ("order_changes",), counted_as="orders_changed"),'
+)
+FIRST_STEP: Final = 'Part(compose("step_fence"), counted_as="lane_rows"),'
 FENCE: Final = "test_the_fence_refuses"
 POCKETS: Final = "test_no_pocket_moves_with"
 TRADES: Final = "test_nothing_is_traded_with"
@@ -23,611 +28,467 @@ def step(name: str) -> str:
     return f"{SQL}/step_{name}.sql"
 
 
+def part(name: str) -> str:
+    return f"{SQL}/parts/{name}.sql"
+
+
+def both(
+    name: str, path: str, old: str, new: str, case_of: tuple[str, str], in_steps: str = ""
+) -> tuple[Mutant, Mutant]:
+    """Return a mutant of a part of the statement for each way in which the part is sent.
+
+    ``in_steps`` names the wrong batch for the way in steps, if that batch is another one.
+    """
+    test, what = case_of
+    return (
+        mutant(name, path, old, new, case(test, what)),
+        mutant(f"{name}, in steps", path, old, new, case(test, in_steps or what, in_steps=True)),
+    )
+
+
+def both_stores(name: str, path: str, old: str, new: str, test: str) -> tuple[Mutant, Mutant]:
+    """Return a mutant for each way, killed by a test of the store's contract."""
+    return (
+        mutant(name, path, old, new, contract(test)),
+        mutant(f"{name}, in steps", path, old, new, contract(test, "postgres_in_steps")),
+    )
+
+
+MONEY_READ: Final = "test_pockets_and_positions_are_read_as_committed"
+
 FENCES: Final = (
-    mutant(
-        "no fence",
-        BATCH,
-        """WHERE lane = $1 AND epoch = $2 AND batch_no = $3
-       AND next_offset = $11 AND last_seq + 1 = $12 AND lane_time_ms <= $6""",
-        "WHERE lane = $1",
-        case(FENCE, "a batch number to come"),
+    *both(
+        "leave out the fence",
+        part("fence"),
+        """WHERE lane = $lane AND epoch = $epoch AND batch_no = $batch_no - 1
+   AND next_offset = $first_offset AND last_seq + 1 = $first_seq
+   AND lane_time_ms <= $lane_time_ms""",
+        "WHERE lane = $lane",
+        (FENCE, "a batch number to come"),
+        "an epoch that has passed",
+    ),
+    *both(
+        "let a fenced owner commit",
+        part("fence"),
+        "epoch = $epoch",
+        "epoch >= $epoch",
+        (FENCE, "an epoch that has passed"),
     ),
     mutant(
-        "no fence, in steps",
-        step("fence"),
-        """WHERE lane = $1 AND epoch = $2 AND batch_no = $3
-   AND next_offset = $12 AND last_seq + 1 = $13 AND lane_time_ms <= $6""",
-        """WHERE lane = $1
-   AND ($2::bigint, $3::bigint, $12::bigint, $13::bigint) IS NOT NULL""",
-        case(FENCE, "an epoch that has passed", in_steps=True),
-    ),
-    mutant(
-        "an owner of the past may commit",
-        BATCH,
-        "epoch = $2 AND batch_no",
-        "epoch >= $2 AND batch_no",
-        case(FENCE, "an epoch that has passed"),
-    ),
-    mutant(
-        "an owner of the past may commit, in steps",
-        step("fence"),
-        "epoch = $2",
-        "epoch >= $2",
-        case(FENCE, "an epoch that has passed", in_steps=True),
-    ),
-    mutant(
-        "the epoch is set, not raised",
+        "set the epoch instead of raising it",
         f"{SQL}/take_over.sql",
         "epoch = epoch + 1",
         "epoch = 1",
-        contract("test_every_take_over_raises_the_epoch_of_its_lane_alone"),
+        contract("test_take_over_raises_its_lane_epoch_alone"),
     ),
-    mutant(
-        "the offset is the fence instead of the batch number",
-        BATCH,
-        " AND batch_no = $3\n",
-        " AND $3::bigint >= 0\n",
-        case(FENCE, "a batch number to come"),
-    ),
-    mutant(
-        "the offset is the fence instead of the batch number, in steps",
-        step("fence"),
-        " AND batch_no = $3\n",
-        " AND $3::bigint >= 0\n",
-        case(FENCE, "a batch number to come", in_steps=True),
-    ),
-    mutant(
-        "offsets may be passed over",
-        BATCH,
-        "AND next_offset = $11 ",
-        "AND next_offset <= $11 ",
-        case(FENCE, "offsets passed over"),
-    ),
-    mutant(
-        "offsets may be passed over, in steps",
-        step("fence"),
-        "AND next_offset = $12 ",
-        "AND next_offset <= $12 ",
-        case(FENCE, "offsets passed over", in_steps=True),
-    ),
-    mutant(
-        "seqs may have gaps",
-        BATCH,
-        "AND last_seq + 1 = $12 ",
-        "AND last_seq + 1 <= $12 ",
-        case(FENCE, "a gap in the seqs"),
-    ),
-    mutant(
-        "seqs may have gaps, in steps",
-        step("fence"),
-        "AND last_seq + 1 = $13 ",
-        "AND last_seq + 1 <= $13 ",
-        case(FENCE, "a gap in the seqs", in_steps=True),
-    ),
-    mutant(
-        "lane time may go back",
-        BATCH,
-        " AND lane_time_ms <= $6\n",
+    *both(
+        "leave the batch number out of the fence",
+        part("fence"),
+        " AND batch_no = $batch_no - 1\n",
         "\n",
-        case(FENCE, "lane time that goes back"),
+        (FENCE, "a batch number to come"),
+    ),
+    *both(
+        "accept skipped offsets",
+        part("fence"),
+        "AND next_offset = $first_offset ",
+        "AND next_offset <= $first_offset ",
+        (FENCE, "offsets passed over"),
+    ),
+    *both(
+        "accept gaps in the seqs",
+        part("fence"),
+        "AND last_seq + 1 = $first_seq",
+        "AND last_seq + 1 <= $first_seq",
+        (FENCE, "a gap in the seqs"),
+    ),
+    *both(
+        "accept lane time that goes back",
+        part("fence"),
+        "   AND lane_time_ms <= $lane_time_ms\n",
+        "",
+        (FENCE, "lane time that goes back"),
     ),
     mutant(
-        "lane time may go back, in steps",
-        step("fence"),
-        " AND lane_time_ms <= $6\n",
-        "\n",
-        case(FENCE, "lane time that goes back", in_steps=True),
-    ),
-    mutant(
-        "nobody counts the rows of the fence",
-        BATCH,
+        "leave the rows of the fence uncounted",
+        part("batch_row"),
         "(SELECT count(*) FROM fence)",
         "1",
         case(FENCE, "an epoch that has passed"),
     ),
     mutant(
-        "nobody counts the rows of the fence, in steps",
-        STEPS,
-        "        fenced,\n",
-        "        1,\n",
+        "leave the rows of the fence uncounted, in steps",
+        step("batch"),
+        "generate_series(1, $lane_rows)",
+        "generate_series(1, 1 + 0 * $lane_rows)",
         case(FENCE, "an epoch that has passed", in_steps=True),
     ),
-    mutant(
-        "the published mark falls",
-        BATCH,
-        "greatest(published_batch_no, $9)",
-        "$9",
-        contract("test_the_published_mark_never_falls"),
+    *both_stores(
+        "let the published mark fall",
+        part("fence"),
+        "greatest(published_batch_no, $published_batch_no)",
+        "$published_batch_no",
+        "test_the_published_mark_never_falls",
     ),
-    mutant(
-        "the published mark falls, in steps",
-        step("fence"),
-        "greatest(published_batch_no, $9)",
-        "$9",
-        contract("test_the_published_mark_never_falls", "postgres_in_steps"),
+    *both_stores(
+        "leave the unfinished work unwritten",
+        part("fence"),
+        "resume = $resume,",
+        "resume = left($resume, 0),",
+        "test_unfinished_work_survives_a_take_over",
     ),
-    mutant(
-        "what is left to do is not written",
-        BATCH,
-        "resume = $8,",
-        "resume = left($8, 0),",
-        contract("test_what_is_left_to_do_survives_a_take_over"),
-    ),
-    mutant(
-        "what is left to do is not written, in steps",
-        step("fence"),
-        "resume = $8,",
-        "resume = left($8, 0),",
-        contract("test_what_is_left_to_do_survives_a_take_over", "postgres_in_steps"),
-    ),
-    mutant(
-        "withdrawals do not count as money that left",
-        BATCH,
+    *both_stores(
+        "leave withdrawals out of net cash",
+        part("fence"),
         "WHERE NOT deposit AND reason = '')",
         "WHERE NOT deposit AND reason <> '')",
-        contract("test_money_in_less_money_out_is_told_to_a_new_owner"),
-    ),
-    mutant(
-        "withdrawals do not count as money that left, in steps",
-        step("fence"),
-        "WHERE NOT t.deposit AND t.reason = ''",
-        "WHERE NOT t.deposit AND t.reason <> ''",
-        contract("test_money_in_less_money_out_is_told_to_a_new_owner", "postgres_in_steps"),
+        "test_new_owner_gets_the_net_cash",
     ),
 )
 
 MONEY: Final = (
-    mutant(
-        "a pocket pays what it does not hold",
-        BATCH,
+    *both(
+        "let a pocket pay more than it holds",
+        part("pockets"),
         " AND p.balance >= c.need",
         "",
-        case(POCKETS, "a need that is not met"),
+        (POCKETS, "a need that is not met"),
     ),
-    mutant(
-        "a pocket pays what it does not hold, in steps",
-        step("pockets"),
-        "   AND p.balance >= n.need",
-        "",
-        case(POCKETS, "a need that is not met", in_steps=True),
-    ),
-    mutant(
-        "nobody counts the pockets that moved",
-        BATCH,
+    *both(
+        "leave the moved pockets uncounted",
+        part("batch_row"),
         "           - (SELECT count(*) FROM moved) - (SELECT count(*) FROM opened)",
-        "           - (SELECT count(*) FROM change WHERE lane >= -1)",
-        case(POCKETS, "a need that is not met"),
+        "           - (SELECT count(*) FROM change WHERE lane >= {lane.WALLET})",
+        (POCKETS, "a need that is not met"),
     ),
-    mutant(
-        "nobody counts the pockets that moved, in steps",
-        step("batch"),
-        "- $19::bigint",
-        "* (0 * $19::bigint)",
-        case(POCKETS, "a need that is not met", in_steps=True),
+    *both(
+        "move a pocket that the batch does not name",
+        part("batch_row"),
+        "(SELECT count(*) FROM change WHERE lane >= {lane.WALLET})",
+        "json_array_length($pockets)",
+        (POCKETS, "a pocket that is not named"),
     ),
-    mutant(
-        "pockets that are not named move all the same, in steps",
-        step("batch"),
-        """SELECT account, lane FROM change
-                UNION
-                SELECT""",
-        "SELECT",
-        case(POCKETS, "a pocket that is not named", in_steps=True),
-    ),
-    mutant(
-        "a fresh pocket may have a need",
-        BATCH,
-        "WHERE fresh = 1 AND lane >= -1 AND need = 0",
-        "WHERE fresh = 1 AND lane >= -1",
-        case(POCKETS, "a fresh pocket with a need"),
-    ),
-    mutant(
-        "a fresh pocket may have a need, in steps",
-        step("new_pockets"),
-        "   AND n.need = 0",
+    *both(
+        "accept a need of a new pocket",
+        part("new_pockets"),
+        " AND need = 0",
         "",
-        case(POCKETS, "a fresh pocket with a need", in_steps=True),
+        (POCKETS, "a fresh pocket with a need"),
     ),
-    mutant(
-        "escrow off by one",
-        BATCH,
+    *both_stores(
+        "book one too much into escrow",
+        part("markets"),
         "SET escrow = m.escrow + c.escrow,",
         "SET escrow = m.escrow + c.escrow + 1,",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed"),
+        MONEY_READ,
     ),
-    mutant(
-        "escrow off by one, in steps",
-        step("markets"),
-        "SET escrow = m.escrow + c.escrow,",
-        "SET escrow = m.escrow + c.escrow + 1,",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed", "postgres_in_steps"),
-    ),
-    mutant(
-        "short sellers lock nothing",
-        BATCH,
+    *both_stores(
+        "lock no collateral of short sellers",
+        part("exposures"),
         "m.payout * (greatest(-t.after, 0) - greatest(-t.before, 0)) AS locked",
         "0::bigint AS locked",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed"),
+        MONEY_READ,
     ),
     mutant(
-        "short sellers lock nothing, in steps",
-        step("ledger"),
-        "m.payout * (greatest(-p.quantity, 0) - greatest(leg.quantity - p.quantity, 0)) AS locked",
-        "0::bigint AS locked",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed", "postgres_in_steps"),
+        "read positions from before the batch, in steps",
+        part("written"),
+        "SELECT p.market, p.account, p.quantity\n      FROM leg",
+        "SELECT p.market, p.account, p.quantity - leg.quantity AS quantity\n      FROM leg",
+        contract(MONEY_READ, "postgres_in_steps"),
     ),
-    mutant(
-        "the seller pays and the buyer is paid",
-        BATCH,
-        """1::smallint, -price * quantity FROM trade
-    UNION ALL
-    SELECT trade, seller, $1::int, market, 1, price * quantity FROM trade""",
-        """1::smallint, price * quantity FROM trade
-    UNION ALL
-    SELECT trade, seller, $1::int, market, 1, -price * quantity FROM trade""",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed"),
+    *both_stores(
+        "pay the buyer and charge the seller",
+        part("postings"),
+        """{kind.PRICE}::smallint, -price * quantity FROM trade
+UNION ALL
+SELECT trade, seller, $lane, market, {kind.PRICE}, price * quantity FROM trade""",
+        """{kind.PRICE}::smallint, price * quantity FROM trade
+UNION ALL
+SELECT trade, seller, $lane, market, {kind.PRICE}, -price * quantity FROM trade""",
+        MONEY_READ,
     ),
-    mutant(
-        "a draw arrives twice",
-        BATCH,
+    *both_stores(
+        "credit a draw twice",
+        part("postings"),
         "ELSE d.amount END END",
         "ELSE 2 * d.amount END END",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed"),
+        MONEY_READ,
     ),
     mutant(
-        "a draw arrives twice, in steps",
-        step("ledger"),
-        "ELSE d.amount END END",
-        "ELSE 2 * d.amount END END",
-        contract("test_pockets_and_positions_are_read_as_they_were_committed", "postgres_in_steps"),
-    ),
-    mutant(
-        "a draw may come from an escrow",
-        BATCH,
-        "d.amount > 0 AND d.source >= -1",
-        "d.amount > 0 AND d.source >= -3",
+        "accept a draw from an escrow",
+        part("postings"),
+        "d.amount > 0 AND d.source >= {lane.WALLET}",
+        "d.amount > 0 AND d.source >= {lane.OUTSIDE}",
         case(TRANSFERS, "a draw from an escrow"),
     ),
-    mutant(
-        "a draw may go backwards",
-        BATCH,
+    *both(
+        "accept a negative draw",
+        part("postings"),
         "CASE WHEN d.amount > 0 AND",
         "CASE WHEN",
-        case(TRANSFERS, "a draw backwards"),
+        (TRANSFERS, "a draw backwards"),
+        "a draw backwards from a pocket that can pay",
     ),
-    mutant(
-        "a draw may go backwards, in steps",
-        step("ledger"),
-        "CASE WHEN d.amount > 0 AND",
-        "CASE WHEN",
-        case(TRANSFERS, "a draw backwards from a pocket that can pay", in_steps=True),
-    ),
-    mutant(
-        "a deposit that was refused is paid in",
-        BATCH,
+    *both_stores(
+        "credit a refused deposit",
+        part("postings"),
         """CASE WHEN deposit THEN amount ELSE -amount END
-      FROM transfer WHERE reason = ''""",
+  FROM transfer WHERE reason = ''""",
         """CASE WHEN deposit THEN amount ELSE -amount END
-      FROM transfer""",
-        contract("test_first_answers_of_transfers_are_read_with_what_was_asked"),
+  FROM transfer""",
+        "test_first_answers_of_transfers_are_read",
     ),
 )
 
 MARKETS: Final = (
-    mutant(
-        "trades at the payout or above",
-        BATCH,
+    *both(
+        "accept trades at the payout or above",
+        part("trade_guards"),
         "WHERE t.price >= m.payout",
         "WHERE t.price > 2 * m.payout",
-        case(TRADES, "the payout as price"),
+        (TRADES, "the payout as price"),
+    ),
+    *both(
+        "accept trades in a halted market",
+        part("trade_guards"),
+        "FILTER (WHERE m.status = {market.OPEN})",
+        "FILTER (WHERE m.status <= {market.HALTED})",
+        (TRADES, "a halted market"),
     ),
     mutant(
-        "trades at the payout or above, in steps",
-        step("trades"),
-        "   AND d.price < m.payout",
-        "",
-        case(TRADES, "the payout as price", in_steps=True),
-    ),
-    mutant(
-        "a halted market trades",
-        BATCH,
-        "FILTER (WHERE m.status = 1)",
-        "FILTER (WHERE m.status <= 2)",
-        case(TRADES, "a halted market"),
-    ),
-    mutant(
-        "a halted market trades, in steps",
-        step("trades"),
-        "m.status = 1",
-        "m.status <= 2",
+        "leave trades in markets that are not open uncounted, in steps",
+        step("batch"),
+        "$trades_mispriced, $trades_not_open",
+        "$trades_mispriced, 0 * $trades_not_open",
         case(TRADES, "a halted market", in_steps=True),
     ),
-    mutant(
-        "nobody counts the trades, in steps",
-        STEPS,
-        "_rows(trades) - traded",
-        "0 * traded",
-        case(TRADES, "a halted market", in_steps=True),
-    ),
-    mutant(
-        "a market trades in the batch that opens it, in steps",
-        step("trades"),
-        "WHERE n.market = d.market)",
-        "WHERE n.market <> d.market)",
+    Mutant(
+        "accept trades in the batch that opens their market, in steps",
+        (
+            Edit(STEPS, f"    {NEW_MARKETS}\n", ""),
+            Edit(STEPS, f"    {FIRST_STEP}\n", f"    {NEW_MARKETS}\n    {FIRST_STEP}\n"),
+        ),
         case(TRADES, "a market that the batch itself opens", in_steps=True),
     ),
     mutant(
-        "a position is sold and paid in one batch",
-        BATCH,
-        "WHERE f.outcome > 0)) AS both_done",
-        "WHERE f.outcome > 2)) AS both_done",
-        case(TRADES, "a market that the batch resolves"),
+        "let a step insert fewer trades than stated",
+        STEPS,
+        ', ("trades",), inserts="trades"),',
+        ', ("trades",)),',
+        tests(
+            "tests/integration/test_dsql_refusals.py::test_step_with_too_few_rows_is_refused[trades]"
+        ),
     ),
     mutant(
-        "a position is sold and paid in one batch, in steps",
-        step("batch"),
-        "WHERE f.outcome > 0)) AS both_done",
-        "WHERE f.outcome > 2)) AS both_done",
-        case(TRADES, "a market that the batch resolves", in_steps=True),
+        "let a step insert fewer rows than stated",
+        STEPS,
+        "if part.inserts and written != (stated := _stated(part.inserts, given)):",
+        "if part.inserts and written > (stated := _stated(part.inserts, given)):",
+        tests("tests/integration/test_dsql_refusals.py::test_step_with_too_few_rows_is_refused"),
     ),
-    mutant(
-        "a market of another lane is changed",
-        BATCH,
-        "CASE WHEN m.lane = $1\n                 AND",
+    *both(
+        "accept trades in the batch that resolves their market",
+        part("batch_row"),
+        "WHERE f.outcome > {outcome.NONE})) AS both_done",
+        "WHERE f.outcome > {outcome.NO})) AS both_done",
+        (TRADES, "a market that the batch resolves"),
+    ),
+    *both(
+        "change a market of another lane",
+        part("markets"),
+        "CASE WHEN m.lane = $lane\n             AND",
         "CASE WHEN",
-        case(RESOLUTION, "the market of another lane"),
+        (RESOLUTION, "the market of another lane"),
+        "an event of another lane's market",
     ),
-    mutant(
-        "a market of another lane is changed, in steps",
-        step("markets"),
-        "CASE WHEN m.lane = $1\n             AND",
-        "CASE WHEN $1::int IS NOT NULL AND",
-        case(RESOLUTION, "an event of another lane's market", in_steps=True),
-    ),
-    mutant(
-        "nobody counts the markets that changed",
-        BATCH,
+    *both(
+        "leave the changed markets uncounted",
+        part("batch_row"),
         "(SELECT count(*) FROM market_change) - (SELECT count(*) FROM market)",
         "0",
-        case(RESOLUTION, "a market that is not there"),
+        (RESOLUTION, "a market that is not there"),
     ),
-    mutant(
-        "nobody counts the markets that changed, in steps",
-        STEPS,
-        'len(_named("market", *turning)) - changed',
-        "0 * changed",
-        case(RESOLUTION, "a market that is not there", in_steps=True),
-    ),
-    mutant(
-        "a resolved market opens again",
-        BATCH,
+    *both(
+        "let a resolved market open again",
+        part("markets"),
         "AND (c.status = 0 OR c.status > m.status)",
         "",
-        case(RESOLUTION, "a resolved market opened again"),
+        (RESOLUTION, "a resolved market opened again"),
     ),
-    mutant(
-        "a resolved market is resolved again",
-        BATCH,
-        "AND (c.outcome = 0 OR m.outcome = 0)",
+    *both(
+        "let a resolved market be resolved again",
+        part("markets"),
+        "AND (c.outcome = {outcome.NONE} OR m.outcome = {outcome.NONE})",
         "",
-        case(RESOLUTION, "the same outcome again"),
+        (RESOLUTION, "the same outcome again"),
     ),
-    mutant(
-        "a resolved market is resolved again, in steps",
-        step("markets"),
-        "AND (c.outcome = 0 OR m.outcome = 0)",
-        "",
-        case(RESOLUTION, "the same outcome again", in_steps=True),
-    ),
-    mutant(
-        "a market's events may go back",
-        BATCH,
+    *both(
+        "accept a market's event count that goes back",
+        part("market_changes"),
         "CASE WHEN events >= 0 AND status >= 0",
         "CASE WHEN status >= 0",
-        case(RESOLUTION, "events that go back"),
-    ),
-    mutant(
-        "a market's events may go back, in steps",
-        STEPS,
-        " or row[name] < 0 for name",
-        " for name",
-        case(RESOLUTION, "events that go back", in_steps=True),
+        (RESOLUTION, "events that go back"),
     ),
 )
 
 PAYMENTS: Final = (
-    mutant(
-        "nobody counts the payees",
-        BATCH,
-        "json_array_length($25::json) - (SELECT count(*) FROM paid)",
+    *both(
+        "leave the payees uncounted",
+        part("batch_row"),
+        "json_array_length($payees) - (SELECT count(*) FROM paid)",
         "0",
-        case(RESOLUTION, "a payee without a position"),
+        (RESOLUTION, "a payee without a position"),
     ),
     mutant(
-        "nobody counts the payees, in steps",
-        STEPS,
-        "_rows(payees) - paid",
-        "0 * paid",
-        case(RESOLUTION, "a payee without a position", in_steps=True),
+        "pay an account for both outcomes, in steps",
+        part("written"),
+        " AND o.outcome = d.outcome",
+        "",
+        case(RESOLUTION, "a winner paid again for the other outcome", in_steps=True),
     ),
-    mutant(
-        "holders are paid before the market is resolved",
-        BATCH,
+    *both(
+        "pay holders before the market is resolved",
+        part("payees"),
         """WHERE m.outcome = d.outcome
-        OR (m.outcome = 0""",
-        """WHERE m.outcome = d.outcome OR m.outcome = 0
-        OR (m.outcome = 0""",
-        case(RESOLUTION, "a payee of a market that goes on"),
+    OR (m.outcome = {outcome.NONE}""",
+        """WHERE m.outcome = d.outcome OR m.outcome = {outcome.NONE}
+    OR (m.outcome = {outcome.NONE}""",
+        (RESOLUTION, "a payee of a market that goes on"),
     ),
     mutant(
-        "holders are paid before the market is resolved, in steps",
-        step("payouts"),
-        """WHERE m.outcome = d.outcome
-    OR (m.outcome = 0""",
-        """WHERE m.outcome = d.outcome OR m.outcome = 0
-    OR (m.outcome = 0""",
-        case(RESOLUTION, "a payee of a market that goes on", in_steps=True),
+        "pay the losers",
+        part("payees"),
+        "CASE d.outcome WHEN {outcome.YES} THEN p.quantity WHEN {outcome.NO} THEN -p.quantity END",
+        "abs(p.quantity)",
+        case(RESOLUTION, "a holder that lost"),
     ),
     mutant(
-        "losers are paid",
-        BATCH,
-        "CASE d.outcome WHEN 1 THEN p.quantity WHEN 2 THEN -p.quantity END AS quantity",
-        "abs(p.quantity) AS quantity",
-        case(RESOLUTION, "a holder who did not win"),
-    ),
-    mutant(
-        "a page begins with whom the last one paid",
+        "begin a page with the last payee of the page before",
         f"{SQL}/read_payees.sql",
         "p.account > $4",
         "p.account >= $4",
-        contract("test_a_page_goes_on_after_the_last_account_paid"),
+        contract("test_page_continues_after_the_last_payee"),
     ),
     mutant(
-        "YES pays whoever sold",
+        "pay the sellers on YES",
         f"{SQL}/read_payees.sql",
-        "$3::int = 1 AND p.quantity > 0",
-        "$3::int = 1 AND p.quantity < 0",
-        contract("test_a_page_goes_on_after_the_last_account_paid"),
+        "$3::int = {outcome.YES} AND p.quantity > 0",
+        "$3::int = {outcome.YES} AND p.quantity < 0",
+        contract("test_page_continues_after_the_last_payee"),
     ),
     mutant(
-        "filled orders are closed as dead ones",
+        "close filled orders as dead orders",
         f"{SQL}/read_dead_orders.sql",
         "   AND o.leaves > 0\n",
         "",
-        contract("test_a_page_holds_the_dead_orders_first_and_then_the_payees"),
+        contract("test_page_has_dead_orders_before_payees"),
     ),
     mutant(
-        "what a resolved market still owes counts twice",
+        "count a payout twice while its market settles",
         "worker/adapters/postgres/schema/0015_balances.sql",
         "AND NOT EXISTS (SELECT 1 FROM payouts d"
         " WHERE d.market = p.market AND d.account = p.account)",
         "",
-        tests("tests/integration/test_guards.py::test_after_a_long_random_flow_every_sum_is_right"),
+        tests("tests/integration/test_guards.py::test_every_sum_is_right_after_random_flow"),
     ),
 )
 
 ORDER_ROWS: Final = (
-    mutant(
-        "an order of another lane is changed",
-        BATCH,
-        "CASE WHEN o.lane = $1 AND",
+    *both(
+        "change an order of another lane",
+        part("order_changes"),
+        "CASE WHEN o.lane = $lane AND",
         "CASE WHEN",
-        case(ORDERS, "an order of another lane"),
+        (ORDERS, "an order of another lane"),
     ),
-    mutant(
-        "an order of another lane is changed, in steps",
-        step("order_changes"),
-        "CASE WHEN o.lane = $1 AND",
-        "CASE WHEN $1::int IS NOT NULL AND",
-        case(ORDERS, "an order of another lane", in_steps=True),
-    ),
-    mutant(
-        "an order that ended is opened again",
-        BATCH,
+    *both(
+        "reopen an order that ended",
+        part("order_changes"),
         "o.leaves > 0 AND o.leaves >= u.leaves",
         "o.leaves >= u.leaves",
-        case(ORDERS, "an order closed before"),
+        (ORDERS, "an order closed before"),
     ),
-    mutant(
-        "leaves rise",
-        BATCH,
+    *both(
+        "let leaves rise",
+        part("order_changes"),
         " AND o.leaves >= u.leaves",
         "",
-        case(ORDERS, "leaves that rise"),
+        (ORDERS, "leaves that rise"),
+        "leaves that rise to less than was asked for",
     ),
-    mutant(
-        "leaves rise, in steps",
-        step("order_changes"),
-        " AND o.leaves >= u.leaves",
-        "",
-        case(ORDERS, "leaves that rise to less than was asked for", in_steps=True),
+    Mutant(
+        "change an order that the batch inserts, in steps",
+        (
+            Edit(STEPS, f"    {NEW_ORDERS}\n", ""),
+            Edit(STEPS, f"    {CHANGED_ORDERS}\n", f"    {NEW_ORDERS}\n    {CHANGED_ORDERS}\n"),
+        ),
+        case(ORDERS, "a change of an order that the batch inserts", in_steps=True),
     ),
-    mutant(
-        "nobody counts the orders that changed",
-        BATCH,
-        "json_array_length($21::json) - (SELECT count(*) FROM changed_order)",
+    *both(
+        "leave the changed orders uncounted",
+        part("batch_row"),
+        "json_array_length($order_changes) - (SELECT count(*) FROM changed_order)",
         "0",
-        case(ORDERS, "an order that is not there"),
+        (ORDERS, "an order that is not there"),
     ),
-    mutant(
-        "nobody counts the orders that changed, in steps",
-        STEPS,
-        "_rows(order_changes) - ended",
-        "0 * ended",
-        case(ORDERS, "an order that is not there", in_steps=True),
+    *both_stores(
+        "skip a known order silently",
+        part("new_orders"),
+        "       reason text)\n",
+        "       reason text)\nON CONFLICT DO NOTHING\n",
+        "test_taken_order_id_is_refused_by_its_key",
     ),
-    mutant(
-        "a known order is passed over in silence",
-        BATCH,
-        "           reason text)\n), changed_order AS (",
-        "           reason text)\n    ON CONFLICT DO NOTHING\n), changed_order AS (",
-        contract("test_an_order_id_that_is_taken_is_refused_by_the_orders_key"),
-    ),
-    mutant(
-        "a known order is passed over in silence, in steps",
-        step("new_orders"),
-        "       reason text)",
-        "       reason text)\n    ON CONFLICT DO NOTHING",
-        contract(
-            "test_an_order_id_that_is_taken_is_refused_by_the_orders_key", "postgres_in_steps"
-        ),
-    ),
-    mutant(
-        "a known transfer is passed over in silence, in steps",
-        step("transfers"),
-        "seq bigint, reason text)",
-        "seq bigint, reason text)\n    ON CONFLICT DO NOTHING",
-        contract(
-            "test_a_transfer_id_that_is_taken_is_refused_by_the_transfers_key",
-            "postgres_in_steps",
-        ),
+    *both_stores(
+        "skip a known transfer silently",
+        part("new_transfers"),
+        "-- include: stated_transfers\n",
+        "-- include: stated_transfers\nON CONFLICT DO NOTHING\n",
+        "test_taken_transfer_id_is_refused_by_its_key",
     ),
 )
 
 READINGS: Final = (
     mutant(
-        "what was gathered for a withdrawal is drawn by others",
+        "show other lanes the money gathered for a withdrawal",
         f"{SQL}/read_facts.sql",
         "l.kind = 'TRANSFERS'",
         "l.kind = 'NONE'",
-        contract("test_the_pocket_of_a_transfers_lane_is_shown_to_that_lane_alone"),
+        contract("test_pocket_of_a_transfers_lane_is_its_own"),
     ),
     mutant(
-        "settled markets are loaded",
+        "load settled markets",
         f"{SQL}/load_markets.sql",
-        "   AND status < 4\n",
+        "   AND status < {market.SETTLED}\n",
         "",
-        contract("test_only_the_markets_of_the_lane_that_are_not_settled_are_loaded"),
+        contract("test_unsettled_markets_of_the_lane_are_loaded"),
     ),
     mutant(
-        "orders that ended are loaded",
+        "load orders that ended",
         f"{SQL}/load_orders.sql",
         "   AND o.leaves > 0\n",
         "",
-        contract("test_open_orders_are_loaded_oldest_first_and_only_those"),
+        contract("test_open_orders_are_loaded_oldest_first"),
     ),
     mutant(
-        "orders of resolved markets are loaded",
+        "load orders of resolved markets",
         "worker/adapters/postgres/store.py",
         'row["market_status"] < MarketStatus.SETTLING',
         'row["market_status"] <= MarketStatus.SETTLED',
-        contract(
-            "test_open_orders_of_a_resolved_market_are_dead_and_those_of_a_halted_one_are_not"
-        ),
+        contract("test_orders_of_a_resolved_market_are_dead"),
     ),
     mutant(
-        "open orders are loaded in the order of their keys",
+        "load only the first page of open orders",
         "worker/adapters/postgres/store.py",
-        "return sorted(found, key=lambda entry: entry[1].seq)",
-        "return found",
-        contract("test_open_orders_are_loaded_oldest_first_and_only_those"),
+        "full = len(page) == LOAD_ROWS",
+        "full = False",
+        tests("tests/integration/test_store.py::test_a_lane_loaded_in_pages_is_loaded_whole[2]"),
     ),
     mutant(
-        "the journal comes in any order",
+        "read the journal in reverse order",
         f"{SQL}/read_journal.sql",
         "ORDER BY batch_no",
         "ORDER BY batch_no DESC",
-        contract("test_the_journal_gives_batches_back_in_order_byte_for_byte"),
+        contract("test_journal_returns_the_same_bytes_in_order"),
     ),
 )
 

@@ -1,4 +1,4 @@
-"""``python -m tests.mutants.seeds FIRST COUNT``: run seeds until one shows a violation; 1 if so."""
+"""Run seeds (``python -m tests.mutants.seeds FIRST COUNT``) until one shows a violation."""
 
 import sys
 

@@ -1,15 +1,18 @@
-"""What holds in every history, however lanes share, cut, repeat and lose."""
+"""Laws of every history, whether lanes share accounts, cut batches, repeat or lose them."""
 
 import json
 from collections import Counter
 from collections.abc import Iterator
 from random import Random
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.property.flows import RICH, TRADERS, flows, law, open_market, poor, rich, run
+from tests.support.books import buy, deposit, in_order, sell, withdraw
 from tests.support.driver import (
     ROWS_MIN,
     Committed,
@@ -21,30 +24,25 @@ from tests.support.driver import (
     durable,
     sides,
 )
-from tests.support.flows import (
-    RICH,
-    TRADERS,
-    buy,
-    deposit,
-    flows,
-    law,
-    open_market,
-    poor,
-    rich,
-    run,
-    sell,
-    withdraw,
-)
+from tests.support.history import assert_restored, lane_history
+from worker.audit.independent import IndependentReplay
 from worker.audit.invariants import Findings
-from worker.audit.stranger import Stranger
-from worker.domain import ids
+from worker.audit.replay import Replayed, replay
+from worker.domain import fills, ids
+from worker.domain import orders as order_rules
 from worker.domain.commands import Deposit, Side
+from worker.domain.digest import RULES
+from worker.domain.draft import Draft
 from worker.domain.events import Deposited, Event, OrderFilled, Payout, Withdrawn
-from worker.domain.plan import Answer, Batch, Gather, plan
+from worker.domain.facts import Limits
+from worker.domain.fills import apply
+from worker.domain.matching import Proposal, Taker
+from worker.domain.plan import AnswerCommands, Batch, Gather, plan
 from worker.domain.purse import Purse, Tally
-from worker.domain.state import LaneState, Limits
+from worker.domain.rows import ROWS_PER_MARKET
+from worker.domain.state import LaneState
 from worker.domain.transfers import Gathering
-from worker.domain.units import WALLET, AccountId, Lane, MarketId, Money, Offset
+from worker.domain.units import WALLET, AccountId, LaneId, MarketId, Money, Offset
 from worker.wire import events as wire_events
 from worker.wire import facts as wire_facts
 
@@ -57,34 +55,64 @@ def busy(amounts: list[int], flow: list[Sent], habits: Habits) -> Exchange:
     return run(Exchange(3, 2, habits), amounts, flow, 40)
 
 
-# What the events say.
+# Events.
 
 
 @law
 @given(amounts_of_any, flows(), seeds)
-def test_a_stranger_can_follow(amounts: list[int], flow: list[Sent], seed: int) -> None:
-    """He checks priority, prices, postings and counts; then he knows what everybody has."""
+def test_independent_replay_follows_the_events(
+    amounts: list[int], flow: list[Sent], seed: int
+) -> None:
+    """The replay checks priority, prices, postings and counts, and ends with all balances."""
     exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.1))
-    stranger = Stranger(findings := Findings())
+    replay = IndependentReplay(findings := Findings())
     for lane in exchange.lanes.values():
         kind = lane.state.home.kind
-        stranger.read([json.loads(wire_events.encode(event, kind)) for event in lane.events])
-    stranger.close()
+        replay.read([json.loads(wire_events.encode(event, kind)) for event in lane.events])
+    replay.close()
     assert findings.violations() == ()
     for name in (*TRADERS, "nobody"):
-        assert stranger.cash[name] == exchange.database.cash(name)
-    for row in exchange.database.markets.values():
-        market = stranger.markets[row.market.market_id]
-        assert (market.escrow, market.seq) == (row.escrow, row.market.market_seq)
-        held = {a: market.positions[a] for a in exchange.database.accounts.values()}
-        assert held == {
-            a: exchange.database.positions[row.market.key, ids.account_key(a)] for a in held
-        }
+        assert replay.cash[name] == exchange.database.cash(name)
+    for row in exchange.database.rows("markets"):
+        market = replay.markets[row["market_id"]]
+        assert (market.escrow, market.seq) == (row["escrow"], row["market_seq"])
+        held = {a: market.positions[a] for a in exchange.database.names()}
+        assert held == {a: exchange.database.position(row["market"], a) for a in held}
 
 
 @law
 @given(amounts_of_any, flows(), seeds)
-def test_every_contract_asked_for_is_filled_cancelled_or_open(
+def test_events_give_the_state_of_a_lane(amounts: list[int], flow: list[Sent], seed: int) -> None:
+    rng, batches = Random(seed), Counter[LaneId]()
+
+    def look(lane: LaneDriver, done: Committed) -> None:
+        batches[done.home.lane] += 1
+        if rng.random() < 0.2:
+            assert batches[done.home.lane] == len(lane.journal)
+            assert_restored(lane.state, lane.log, lane.journal)
+
+    busy(amounts, flow, Habits(rng=Random(seed), losing=0.1, after=look))
+
+
+@law
+@given(amounts_of_any, flows(), seeds)
+def test_replay_leaves_batches_of_other_rules_alone(
+    amounts: list[int], flow: list[Sent], seed: int
+) -> None:
+    """Later batches are planned again, if their facts have everything that a new owner reads."""
+    rng = Random(seed)
+    exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.1, forgetful=True))
+    for lane in exchange.lanes.values():
+        batches = [b._replace(rules=rng.choice((RULES, RULES - 1))) for b in lane.journal]
+        findings, others = Findings(), sum(batch.rules != RULES for batch in batches)
+        found = replay(lane_history(lane.state, lane.log, batches), findings)
+        assert findings.violations() == ()
+        assert found == Replayed(len(batches) - others, others)
+
+
+@law
+@given(amounts_of_any, flows(), seeds)
+def test_every_ordered_contract_is_filled_cancelled_or_open(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
     exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.1))
@@ -108,8 +136,7 @@ def test_every_contract_asked_for_is_filled_cancelled_or_open(
     live = {
         (market_id, order.account_id, order.order_id): order.leaves
         for lane in exchange.lanes
-        for market_id, orders in exchange.database.open_orders(lane).items()
-        for order in orders
+        for market_id, order in exchange.database.reading.open_orders(lane)
     }
     assert +(asked - gone) == live
     assert not gone - asked
@@ -121,9 +148,10 @@ def name_in(event: Wire) -> tuple[str, ...]:
 
 @law
 @given(amounts_of_any, flows(), seeds)
-def test_every_offset_has_one_answer_and_nothing_is_missing(
+def test_every_offset_has_exactly_one_answer(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
+    """Neither the seqs of a lane or market nor the indexes of an offset have a gap."""
     exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.1))
     for lane in exchange.lanes.values():
         assert [event.seq for event in lane.events] == list(range(1, len(lane.events) + 1))
@@ -140,15 +168,17 @@ def test_every_offset_has_one_answer_and_nothing_is_missing(
     assert all(seqs == list(range(1, len(seqs) + 1)) for seqs in markets.values())
 
 
-# What memory and tables hold. The driver itself looks after every batch whether the books are the
-# open orders of the tables, escrow = payout x open interest, and no cash came or went.
+# Memory and tables. The driver itself checks after every batch that the books are the open orders
+# of the tables, that escrow = payout x open interest, and that no cash came or went.
 
 
 @law
 @given(amounts_of_any, flows(), seeds)
-def test_no_book_is_crossed_and_its_depth_is_the_sum_of_its_orders(
+def test_books_are_uncrossed_and_show_their_depth(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
+    """The best order, the depth and the orders per account agree with the open orders."""
+
     def look(lane: LaneDriver, _: Committed) -> None:
         for book in lane.state.books.values():
             bids, asks = sides(book)
@@ -169,11 +199,13 @@ def test_no_book_is_crossed_and_its_depth_is_the_sum_of_its_orders(
 
 @law
 @given(poor, flows(), seeds)
-def test_what_no_withdrawal_took_is_back_where_lanes_can_draw(
+def test_gathered_cash_leaves_the_transfers_lanes(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
+    """Cash that no withdrawal took is in the wallet again, from which every lane can draw."""
     exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.5))
-    for pockets in exchange.database.pockets.values():
+    for name in exchange.database.names():
+        pockets = exchange.database.pockets(name)
         assert not any(pockets.get(lane) for lane in exchange.database.transfer_lanes)
 
 
@@ -182,21 +214,24 @@ def test_what_no_withdrawal_took_is_back_where_lanes_can_draw(
 
 @law
 @given(flows(), seeds)
-def test_where_batches_are_cut_does_not_show(flow: list[Sent], seed: int) -> None:
-    """Where all can pay, only the order between a settlement's pages and other answers differs."""
+def test_batch_cuts_change_no_answer(flow: list[Sent], seed: int) -> None:
+    """If all can pay, only the order between long work and answers of other markets differs."""
     whole, cut = whole_and_cut(flow, seed)
     assert timeless(whole) == timeless(cut)
 
 
 @law
 @given(flows(without=("resolve",)), seeds)
-def test_without_a_settlement_the_cuts_do_not_show_at_all(flow: list[Sent], seed: int) -> None:
+def test_batch_cuts_change_nothing_within_a_market(flow: list[Sent], seed: int) -> None:
     whole, cut = whole_and_cut(flow, seed)
-    assert whole.events == cut.events
+    assert by_market(whole) == by_market(cut)
 
 
 def whole_and_cut(flow: list[Sent], seed: int) -> tuple[Exchange, Exchange]:
-    """Run the same records twice. No account is opened: other lanes see that sooner or later."""
+    """Run the same records twice, with whole batches and with cut ones.
+
+    No account is opened, since other lanes would see a new account at different times.
+    """
     flow = [
         sent
         for sent in flow
@@ -204,6 +239,17 @@ def whole_and_cut(flow: list[Sent], seed: int) -> tuple[Exchange, Exchange]:
     ]
     whole = busy([RICH] * 6, flow, Habits())
     return whole, busy([RICH] * 6, flow, Habits(rng=Random(seed)))
+
+
+def by_market(exchange: Exchange) -> dict[str, list[Wire]]:
+    """Return the events of each market in their order, and those of each lane without a market."""
+    found: dict[str, list[Wire]] = {}
+    for event in sorted(exchange.events, key=lambda event: (event["lane"], event["seq"])):
+        for fields in (event, event.get("first", {})):
+            fields.pop("seq", None)
+        del event["time_ms"]
+        found.setdefault(f"{event['lane']}/{event.get('market_id')}", []).append(event)
+    return found
 
 
 def timeless(exchange: Exchange) -> list[Wire]:
@@ -218,23 +264,31 @@ def timeless(exchange: Exchange) -> list[Wire]:
 
 @law
 @given(poor, flows(), seeds)
-def test_a_plan_that_is_not_adopted_leaves_nothing_behind(
-    amounts: list[int], flow: list[Sent], seed: int
-) -> None:
+def test_discarded_plan_leaves_no_trace(amounts: list[int], flow: list[Sent], seed: int) -> None:
     busy(amounts, flow, Habits(rng=Random(seed), losing=0.1, thorough=True))
 
 
 @law
+@given(amounts_of_any, flows(), seeds)
+def test_rollback_leaves_no_trace(amounts: list[int], flow: list[Sent], seed: int) -> None:
+    """Commands answered on trial change neither the batch nor its consequences."""
+    habits = Habits(rng=Random(seed), losing=0.1, thorough=True, hesitant=True)
+    busy(amounts, flow, habits)
+
+
+@law
 @given(poor, flows(), seeds)
-def test_a_batch_is_its_records_and_its_facts(
+def test_batch_follows_from_its_records_and_facts(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
-    """Whoever replays them, without take-overs and without reading, writes and says the same."""
+    """A replay without take-overs and without readings writes and publishes the same."""
     exchange = busy(amounts, flow, Habits(rng=Random(seed), losing=0.1))
     states = {lane: LaneState(driver.state.home) for lane, driver in exchange.lanes.items()}
     for done in exchange.batches:
-        facts, limits, step, _ = wire_facts.decode(done.facts_text)
-        batch = plan(states[done.home.lane], step or Answer(done.answered), facts, limits)
+        facts, limits, recorded, _ = wire_facts.decode(done.stored.facts)
+        log, stored = exchange.lanes[done.home.lane].log, done.stored
+        step = wire_facts.step_of(recorded, log, stored.first_offset, stored.next_offset)
+        batch = plan(states[done.home.lane], step, facts, limits)
         assert isinstance(batch, Batch)
         assert content(batch) == done.content
         batch.adopt()
@@ -246,20 +300,20 @@ def test_a_batch_is_its_records_and_its_facts(
 
 
 class Pockets:
-    """The pockets of one account while a batch goes on, by the words of design §3."""
+    """The pockets of one account during a batch (DESIGN.md, "Pockets and draws")."""
 
-    def __init__(self, home: Lane, before: dict[Lane, int], *, exact: bool) -> None:
+    def __init__(self, home: LaneId, before: dict[LaneId, int], *, exact: bool) -> None:
         self.home, self.exact = home, exact
         self.before, self.now = before, dict(before)
         self.history = {lane: [balance] for lane, balance in before.items()}
-        self.draws: Counter[Lane] = Counter()
+        self.draws: Counter[LaneId] = Counter()
 
-    def add(self, lane: Lane, amount: int) -> None:
+    def add(self, lane: LaneId, amount: int) -> None:
         self.now[lane] = self.now.get(lane, 0) + amount
         self.history.setdefault(lane, [0]).append(self.now[lane])
 
     def pay(self, amount: int) -> None:
-        """Wallet first, then the largest, then the lowest lane."""
+        """Draw from the wallet first, then from the largest pocket, then from the lowest lane."""
         others = {lane: money for lane, money in self.now.items() if money and lane != self.home}
         while others and self.now.get(self.home, 0) < amount:
             largest = max(others.values())
@@ -272,8 +326,8 @@ class Pockets:
             self.add(self.home, drawn)
         self.add(self.home, -amount)
 
-    def moved(self) -> dict[Lane, tuple[int, bool]]:
-        """Return need, and whether the pocket is new, of all that moved."""
+    def moved(self) -> dict[LaneId, tuple[int, bool]]:
+        """Return the need of each pocket that moved, and whether the pocket is new."""
         return {
             lane: (balances[0] - min(balances), lane not in self.before)
             for lane, balances in self.history.items()
@@ -281,8 +335,8 @@ class Pockets:
         }
 
 
-def movements(event: Event) -> Iterator[tuple[AccountId, int, Lane | None, bool]]:
-    """Yield account, amount, the pocket where it goes (None: the lane's), and whether exactly."""
+def movements(event: Event) -> Iterator[tuple[AccountId, int, LaneId | None, bool]]:
+    """Yield account, amount, target pocket (None is the lane's), and whether draws are exact."""
     body = event.body
     match body:
         case OrderFilled():
@@ -298,7 +352,7 @@ def movements(event: Event) -> Iterator[tuple[AccountId, int, Lane | None, bool]
 
 
 def pockets_by_the_book(done: Committed) -> dict[str, Pockets]:
-    """Return what the pockets go through in a batch, from its events and what it knew before."""
+    """Return the pockets' history in a batch, from its events and the balances before it."""
     home = done.home.lane
     known = {a: dict(pockets) for a, pockets in done.pockets_before.items()}
     for page in done.batch.facts.pages.values():
@@ -326,7 +380,7 @@ def pockets_by_the_book(done: Committed) -> dict[str, Pockets]:
 def test_draws_and_needs_are_those_of_the_design(
     amounts: list[int], flow: list[Sent], seed: int
 ) -> None:
-    """``need`` is the deepest point; sources are the wallet, then the largest, then the lowest."""
+    """``need`` is the deepest point. Sources are the wallet, the largest, then the lowest lane."""
     exchange = busy(amounts, flow, Habits(rng=Random(seed)))
     for done in exchange.batches:
         expected = pockets_by_the_book(done)
@@ -342,32 +396,47 @@ def test_draws_and_needs_are_those_of_the_design(
         }
 
 
+@law
+@given(amounts_of_any, flows(), seeds)
+def test_proposal_counts_all_rows_it_adds(amounts: list[int], flow: list[Sent], seed: int) -> None:
+    """A sweep that goes on also writes its order and market, for which its batch has room."""
+
+    def counted(draft: Draft, taker: Taker, proposal: Proposal) -> None:
+        own = 0 if taker.order.key in draft.new_orders else 1 + ROWS_PER_MARKET
+        before = draft.rows()
+        apply(draft, taker, proposal)
+        assert draft.rows() - before <= proposal.rows + own
+
+    with patch.object(fills, "apply", counted), patch.object(order_rules, "apply", counted):
+        busy(amounts, flow, Habits(rng=Random(seed), losing=0.1))
+
+
 def spread(exchange: Exchange, names: tuple[str, ...], markets: tuple[str, ...]) -> None:
     """Leave each of ``names`` with a pocket in the lane of each market, besides the wallet."""
     for name in names:
         for market in markets:
             exchange.feed(
                 [
-                    Sent(sell(market, "maker", f"{name}-m", price=5, quantity=1), 0),
-                    Sent(buy(market, name, f"{name}-t", price=5, quantity=1), 0),
+                    Sent(sell(market, "maker", 1, 5, f"{name}-m"), 0),
+                    Sent(buy(market, name, 1, 5, f"{name}-t"), 0),
                 ]
             )
     for name in names:
-        pockets = exchange.database.pockets[ids.account_key(AccountId(name))]
+        pockets = exchange.database.pockets(name)
         assert sum(balance > 0 for balance in pockets.values()) == 1 + len(exchange.lanes) - 1
 
 
 @pytest.mark.parametrize("rows", range(ROWS_MIN, 100, 3))
 def test_withdrawals_from_many_pockets_keep_to_the_rows(rows: int) -> None:
     exchange, names = Exchange(5, 1), ("ann", "bob", "cyd", "dan")
-    exchange.feed(Sent(deposit(name, "in", 1_000), 0) for name in (*names, "maker"))
+    exchange.feed(Sent(deposit(name, 1_000, "in"), 0) for name in (*names, "maker"))
     markets = tuple(market_in(partition, 5) for partition in range(5))
     exchange.feed(Sent(open_market(market), 0) for market in markets)
     spread(exchange, names, markets)
-    exchange.send(Sent(withdraw(name, "out", 1_000 - 25), 0) for name in names)
-    lane = exchange.lanes[Lane(5)]
+    exchange.send(Sent(withdraw(name, 1_000 - 25, "out"), 0) for name in names)
+    lane = exchange.lanes[LaneId(5)]
     while lane.waiting:
-        done = exchange.run(lane, Answer(lane.waiting), Limits(rows=rows))
+        done = exchange.run(lane, in_order(lane.state, lane.waiting), Limits(rows=rows))
         assert done.rows <= rows
     assert [exchange.database.cash(name) for name in names] == [0] * 4
 
@@ -376,36 +445,37 @@ def test_withdrawals_from_many_pockets_keep_to_the_rows(rows: int) -> None:
 def test_trades_of_many_accounts_keep_to_the_rows(rows: int) -> None:
     exchange = Exchange(1, 1)
     exchange.feed([Sent(open_market(MarketId("m")), 0)])
-    exchange.feed(Sent(deposit(f"a-{n}", "in", 100), 0) for n in range(24))
+    exchange.feed(Sent(deposit(f"a-{n}", 100, "in"), 0) for n in range(24))
     for n in range(0, 24, 2):
-        exchange.send([Sent(sell("m", f"a-{n}", "ask", price=5, quantity=1), 0)])
-        exchange.send([Sent(buy("m", f"a-{n + 1}", "bid", price=5, quantity=1), 0)])
-    lane = exchange.lanes[Lane(0)]
+        exchange.send([Sent(sell("m", f"a-{n}", 1, 5, "ask"), 0)])
+        exchange.send([Sent(buy("m", f"a-{n + 1}", 1, 5, "bid"), 0)])
+    lane = exchange.lanes[LaneId(0)]
     while lane.busy:
-        done = exchange.run(lane, Answer(lane.waiting), Limits(rows=rows))
+        done = exchange.run(lane, in_order(lane.state, lane.waiting), Limits(rows=rows))
         assert done.rows <= rows
     assert len(lane.events) == 1 + 12 * 3
 
 
 def test_accounts_with_many_pockets_trade_within_few_rows() -> None:
-    """Only the pockets that a fill would draw from count; else the sweep would stand for ever."""
+    """Only pockets that a fill would draw from count. Otherwise the sweep would never end."""
     exchange, names = Exchange(8, 1, Habits(forgetful=True)), ("ann", "bob")
-    exchange.feed(Sent(deposit(name, "in", 1_000), 0) for name in (*names, "maker"))
+    exchange.feed(Sent(deposit(name, 1_000, "in"), 0) for name in (*names, "maker"))
     markets = tuple(market_in(partition, 8) for partition in range(8))
     exchange.feed(Sent(open_market(market), 0) for market in markets)
     spread(exchange, names, markets)
-    exchange.feed([Sent(buy(markets[0], "ann", "bid", price=5, quantity=60), 0)])
-    exchange.send([Sent(sell(markets[0], "bob", "ask", price=5, quantity=60), 0)])
-    lane = exchange.lanes[Lane(0)]
-    done = exchange.run(lane, Answer(lane.waiting), Limits(rows=ROWS_MIN))
+    exchange.feed([Sent(buy(markets[0], "ann", 60, 5, "bid"), 0)])
+    exchange.send([Sent(sell(markets[0], "bob", 60, 5, "ask"), 0)])
+    lane = exchange.lanes[LaneId(0)]
+    done = exchange.run(lane, AnswerCommands(lane.waiting), Limits(rows=ROWS_MIN))
     assert done.batch.draft.fills == 1
 
 
-def test_sources_are_the_wallet_then_the_largest_then_the_lowest_lane() -> None:
+def test_draws_come_from_wallet_then_largest_pocket() -> None:
+    """If two pockets have equal balances, that of the lowest lane comes first."""
     balances = {3: 7, 0: 50, 1: 7, 2: 9, -1: 1, 4: 0}
-    pockets = {Lane(lane): Money(balance) for lane, balance in balances.items()}
-    purse = Purse(Lane(0), pockets, exists=True, fresh=True, tally=Tally())
-    assert purse.sources() == [WALLET, Lane(2), Lane(1), Lane(3)]
+    pockets = {LaneId(lane): Money(balance) for lane, balance in balances.items()}
+    purse = Purse(LaneId(0), pockets, exists=True, fresh=True, tally=Tally())
+    assert purse.sources() == [WALLET, LaneId(2), LaneId(1), LaneId(3)]
 
 
 def market_in(partition: int, partitions: int) -> MarketId:
@@ -413,18 +483,18 @@ def market_in(partition: int, partitions: int) -> MarketId:
     return next(name for name in names if ids.partition_of(name, partitions) == partition)
 
 
-def test_what_was_gathered_in_vain_goes_back_to_the_wallet() -> None:
+def test_refused_withdrawal_returns_gathered_cash() -> None:
     exchange = Exchange(1, 1)
-    exchange.feed([Sent(deposit("ann", "in", 60), 0)])
-    lane, ann = exchange.lanes[Lane(1)], AccountId("ann")
+    exchange.feed([Sent(deposit("ann", 60, "in"), 0)])
+    lane, ann = exchange.lanes[LaneId(1)], AccountId("ann")
     exchange.run(lane, Gather((Gathering(ann, WALLET, Money(50)),)))
-    exchange.feed([Sent(withdraw("ann", "out", 100), 0)])
+    exchange.feed([Sent(withdraw("ann", 100, "out"), 0)])
     assert exchange.events[-1]["reason"] == "INSUFFICIENT_FUNDS"
-    assert exchange.database.pockets[ids.account_key(ann)] == {WALLET: 60, Lane(1): 0}
+    assert exchange.database.pockets(ann) == {WALLET: 60, LaneId(1): 0}
 
 
-def test_a_withdrawal_takes_along_no_more_than_goes_out() -> None:
+def test_withdrawal_draws_only_its_amount() -> None:
     exchange = Exchange(1, 1)
-    exchange.feed([Sent(deposit("ann", "in", 1_000), 0), Sent(withdraw("ann", "out", 10), 0)])
-    pockets = exchange.database.pockets[ids.account_key(AccountId("ann"))]
-    assert pockets == {WALLET: 990, Lane(1): 0}
+    exchange.feed([Sent(deposit("ann", 1_000, "in"), 0), Sent(withdraw("ann", 10, "out"), 0)])
+    pockets = exchange.database.pockets("ann")
+    assert pockets == {WALLET: 990, LaneId(1): 0}

@@ -1,4 +1,4 @@
-"""Laws of the wire: no bytes harm it, nothing changes on the way, a repeat is the same."""
+"""Laws of the wire format: no bytes do harm, nothing changes on the way, repeats are equal."""
 
 import json
 import string
@@ -7,7 +7,8 @@ from dataclasses import replace
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from tests.support.flows import law
+from producers.encode import encode
+from tests.property.flows import law
 from worker.domain.commands import (
     CancelOrder,
     Deposit,
@@ -33,6 +34,7 @@ from worker.domain.events import (
     Event,
     EventType,
     First,
+    IdConflict,
     MarketOpened,
     MarketResolved,
     MarketSettled,
@@ -48,10 +50,11 @@ from worker.domain.events import (
     TransferRejected,
     Withdrawn,
 )
+from worker.domain.plan import DEAD_LETTER_BYTES_MAX
 from worker.domain.state import StreamKind
 from worker.domain.units import JSON_INTEGER_MAX, TITLE_CHARS_MAX
 from worker.ports import Outgoing
-from worker.wire import commands, events, journal
+from worker.wire import decode, events, journal
 
 ids = st.text(string.ascii_letters + string.digits + "._:-", min_size=1, max_size=64)
 integers = st.integers(-JSON_INTEGER_MAX, JSON_INTEGER_MAX)
@@ -108,6 +111,7 @@ market_bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(OrderRejected, ids, ids, reasons),
     st.builds(CancelRejected, ids, ids, reasons),
     st.builds(Duplicate, firsts, ids, ids) | st.builds(Duplicate, firsts, operator_id=ids),
+    st.builds(IdConflict, firsts, ids, ids),
     st.builds(MarketOpened, ids, counts, titles),
     st.builds(MarketResolved, ids, st.sampled_from(Outcome)),
     st.builds(Payout, ids, counts, counts),
@@ -119,6 +123,7 @@ transfer_bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(Withdrawn, ids, counts),
     st.builds(TransferRejected, ids, integers, reasons),
     st.builds(Duplicate, firsts, transfer_id=ids),
+    st.builds(IdConflict, firsts, transfer_id=ids),
     st.builds(CommandRejected, reasons, st.none() | texts),
 )
 
@@ -150,14 +155,14 @@ anything = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
     max_leaves=5,
 )
-fields = st.sampled_from([*sorted(commands._RULES), "type", "note"])
-types = st.sampled_from([*commands._ORDERS, *commands._TRANSFERS])
+fields = st.sampled_from([*sorted(decode._RULES), "type", "note"])
+types = st.sampled_from([*decode._ORDERS, *decode._TRANSFERS])
 
 
 @st.composite
 def nearly_commands(draw: st.DrawFn) -> bytes:
     """A good command with some of its fields replaced, taken away or added."""
-    good = json.loads(commands.encode(draw(market_commands | transfer_commands)))
+    good = json.loads(encode(draw(market_commands | transfer_commands)))
     for field in draw(st.lists(fields, max_size=2)):
         if draw(st.booleans()):
             good[field] = draw(types if field == "type" else anything)
@@ -169,7 +174,7 @@ def nearly_commands(draw: st.DrawFn) -> bytes:
 @st.composite
 def torn_commands(draw: st.DrawFn) -> bytes:
     """The bytes of a good command with a few of them overwritten."""
-    value = bytearray(commands.encode(draw(market_commands | transfer_commands)))
+    value = bytearray(encode(draw(market_commands | transfer_commands)))
     for at in draw(st.lists(st.integers(0, len(value) - 1), max_size=3)):
         value[at : at + 1] = draw(st.binary(max_size=3))
     return bytes(value)
@@ -181,9 +186,9 @@ def torn_commands(draw: st.DrawFn) -> bytes:
 @example(b'"' + b'\\"' * 32_000)
 @example(b'{"":' * 10_000)
 def test_any_bytes_are_a_command_or_unreadable(value: bytes | None) -> None:
-    order = commands.decode_order(b"k", value, ())
+    order = decode.decode_order(b"k", value, ())
     assert isinstance(order, MarketCommand | Unreadable)
-    transfer = commands.decode_transfer(b"k", value, ())
+    transfer = decode.decode_transfer(b"k", value, ())
     assert isinstance(transfer, TransferCommand | Unreadable)
     for found in (order, transfer):
         if isinstance(found, Unreadable):
@@ -194,40 +199,40 @@ def test_any_bytes_are_a_command_or_unreadable(value: bytes | None) -> None:
 
 @law
 @given(nearly_commands())
-def test_what_is_taken_is_taken_as_it_was_written(value: bytes) -> None:
-    found = commands.decode_order(None, value, ())
+def test_accepted_command_keeps_every_field(value: bytes) -> None:
+    found = decode.decode_order(None, value, ())
     if not isinstance(found, Unreadable):
-        assert json.loads(commands.encode(found)) == json.loads(value)
+        assert json.loads(encode(found)) == json.loads(value)
 
 
 @law
 @given(market_commands)
-def test_orders_come_back_as_they_went(command: MarketCommand) -> None:
-    assert commands.decode_order(None, commands.encode(command), ()) == command
+def test_orders_survive_a_round_trip(command: MarketCommand) -> None:
+    assert decode.decode_order(None, encode(command), ()) == command
 
 
 @law
 @given(transfer_commands)
-def test_transfers_come_back_as_they_went(command: TransferCommand) -> None:
-    assert commands.decode_transfer(None, commands.encode(command), ()) == command
+def test_transfers_survive_a_round_trip(command: TransferCommand) -> None:
+    assert decode.decode_transfer(None, encode(command), ()) == command
 
 
 @law
 @given(market_events)
-def test_market_events_come_back_as_they_went(event: Event) -> None:
+def test_market_events_survive_a_round_trip(event: Event) -> None:
     assert events.decode(events.encode(event, StreamKind.ORDERS), StreamKind.ORDERS) == event
 
 
 @law
 @given(transfer_events)
-def test_transfer_events_come_back_as_they_went(event: Event) -> None:
+def test_transfer_events_survive_a_round_trip(event: Event) -> None:
     value = events.encode(event, StreamKind.TRANSFERS)
     assert events.decode(value, StreamKind.TRANSFERS) == event
 
 
 @law
 @given(market_events)
-def test_events_are_one_line_of_compact_json_in_ascii(event: Event) -> None:
+def test_events_are_compact_ascii_json_lines(event: Event) -> None:
     value = events.encode(event, StreamKind.ORDERS)
     assert value == json.dumps(json.loads(value), separators=(",", ":")).encode()
     assert value.isascii()
@@ -237,7 +242,7 @@ def test_events_are_one_line_of_compact_json_in_ascii(event: Event) -> None:
 
 
 def expected(event: Event, kind: StreamKind, route: journal.Route, key: bytes | None) -> Outgoing:
-    """What is published of an event, said once more without the journal."""
+    """Return the record that publishes an event, built without the journal."""
     return Outgoing(
         topic=route.events_topic,
         partition=route.partition,
@@ -256,11 +261,9 @@ def expected(event: Event, kind: StreamKind, route: journal.Route, key: bytes | 
 
 @law
 @given(letters, routes)
-def test_a_dead_letter_is_its_original_or_says_that_it_is_cut(
-    letter: DeadLetter, route: journal.Route
-) -> None:
+def test_dead_letter_is_whole_or_marked_as_cut(letter: DeadLetter, route: journal.Route) -> None:
     text = journal.encode([letter], StreamKind.TRANSFERS)
-    assert len(text) <= journal.DEAD_LETTER_BYTES_MAX
+    assert len(text) <= DEAD_LETTER_BYTES_MAX
     assert text.isascii()
     (record,) = journal.decode(text, route)
     original = letter.original
@@ -281,7 +284,7 @@ answered = st.lists(
 
 @law
 @given(answered, routes)
-def test_what_the_journal_gives_back_is_what_was_to_be_published(
+def test_journal_returns_the_records_to_publish(
     pairs: list[tuple[Event, DeadLetter]], route: journal.Route
 ) -> None:
     batch: list[Event | DeadLetter] = []
@@ -299,7 +302,7 @@ def test_what_the_journal_gives_back_is_what_was_to_be_published(
 
 @law
 @given(st.lists(market_events), st.lists(market_events | letters), routes)
-def test_batches_can_be_published_one_by_one_or_together(
+def test_batches_publish_alike_singly_or_together(
     first: list[Event], then: list[Event | DeadLetter], route: journal.Route
 ) -> None:
     one, two = journal.encode(first, StreamKind.ORDERS), journal.encode(then, StreamKind.ORDERS)

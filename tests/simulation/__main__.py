@@ -1,4 +1,4 @@
-"""``python -m tests.simulation --seeds 300 --first 0``, or ``--seed N`` and what happened in it."""
+"""Run seeds of the simulation: ``python -m tests.simulation --seeds 300``, or ``--seed N``."""
 
 import argparse
 import contextlib
@@ -12,21 +12,21 @@ from concurrent.futures import ProcessPoolExecutor
 from tests.simulation.report import Report
 from tests.simulation.world import Result, run
 
-SEEDS_A_TASK = 20
+SEEDS_PER_TASK = 20
 
 
 def main() -> int:
-    """Run seeds and print what they showed; 1 if anything was not as promised."""
+    """Run seeds and print a report. Return 1 if an invariant was violated."""
     parser = argparse.ArgumentParser(prog="python -m tests.simulation", description=__doc__)
-    parser.add_argument("--seeds", type=int, default=300, help="how many")
-    parser.add_argument("--first", type=int, default=0, help="the first of them")
-    parser.add_argument("--processes", type=int, default=1, help="how many seeds side by side")
-    parser.add_argument("--seed", type=int, help="this one alone, and print what happened")
+    parser.add_argument("--seeds", type=int, default=300, help="number of seeds")
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--processes", type=int, default=1, help="seeds in parallel")
+    parser.add_argument("--seed", type=int, help="run only this seed, and print its history")
     given = parser.parse_args()
     if given.seed is not None:
         return _replay(given.seed)
     report, began_s = Report(), time.monotonic()
-    # Whoever ends it early is told what was seen so far.
+    # An interrupt still prints the report of the seeds so far.
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, signal.default_int_handler)
     with contextlib.suppress(KeyboardInterrupt):
@@ -40,7 +40,7 @@ def main() -> int:
 
 
 def _parts(seeds: range, processes: int) -> Iterator[Report]:
-    tasks = [seeds[at : at + SEEDS_A_TASK] for at in range(0, len(seeds), SEEDS_A_TASK)]
+    tasks = [seeds[at : at + SEEDS_PER_TASK] for at in range(0, len(seeds), SEEDS_PER_TASK)]
     if processes == 1:
         yield from map(_run_all, tasks)
         return

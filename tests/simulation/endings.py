@@ -1,14 +1,15 @@
-"""After all is quiet, something breaks for good, and workers begin again over what is left.
+"""Endings: after the simulation is quiet, something breaks for good, and workers start again.
 
-What was checked before does not hold any more, on purpose: each ending has its own judgement. Lanes
-that it does not break must go on.
+The invariants do not hold afterwards, so each ending has its own checks. Lanes that the ending does
+not break must continue.
 """
 
 from collections.abc import Callable, Collection, Coroutine
 from typing import TYPE_CHECKING, Any, Final
 
 from tests.simulation import check
-from tests.support.fake_store import Row
+from tests.support.fake_schema import Row
+from worker.health.topic_watch import LOOK_EVERY_S
 from worker.lane import LaneStatus
 from worker.ports import JournalRow, Outgoing, System, TopicPartition
 from worker.publisher import Publisher
@@ -19,21 +20,22 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 BEGINS_AGAIN_S: Final = 15.0
-"""Within so long a new worker has every lane, and has answered and published what waited."""
+"""Time in which a new worker takes over every lane, answers the backlog and publishes."""
 
+NOTICED_WITHIN_S: Final = 2 * LOOK_EVERY_S
 EXPECTED: Final = frozenset({"lane_halted", "published_again"})
 """The alarms that an ending may raise."""
 
 
 def begin_again(world: "World") -> None:
-    """Let a seed end in its way, if it has one."""
+    """Play the ending of the seed, if it has one."""
     ending = ENDINGS.get(world.seed % 8)
     if ending is not None:
         world.loop.run_until_complete(ending(world))
 
 
 async def topic_wrong(world: "World") -> None:
-    """The input topic is not the one that was read: its lane halts, whether it ran or not."""
+    """Replace an input topic. Its lane halts, whether it is running or not."""
     victim = _victim(world, "next_offset")
     if victim is None:
         return
@@ -43,14 +45,29 @@ async def topic_wrong(world: "World") -> None:
         world.window("topic spoilt under a running lane")
         world.begin_again()
         await world.loop.sleep(BEGINS_AGAIN_S)
-    # One that is refilled at once is known by its record before the cursor, at the next take-over.
-    ways = ("recreated", "past its retention", *(() if while_it_runs else ("refilled",)))
-    _spoil(world, victim, world.random.choice(ways))
-    await _go_on(world, {victim})
+    # Without another id only a take-over recognises a topic that is refilled at once.
+    ways = ["recreated", "past its retention", "replaced"]
+    way = world.random.choice(ways if while_it_runs else [*ways, "refilled"])
+    if way == "replaced":
+        await _go_on(world, await _replace(world, victim.topic))
+    else:
+        _spoil(world, victim, way)
+        await _go_on(world, {victim})
+
+
+async def _replace(world: "World", topic: str) -> Collection[TopicPartition]:
+    """Refill a topic to its lanes' cursors under another id. Return the partitions."""
+    partitions = [partition for partition in world.partitions() if partition.topic == topic]
+    world.kafka.replace_topic(topic)
+    for partition in partitions:
+        _spoil(world, partition, "refilled")
+    world.window("topic replaced")
+    await world.loop.sleep(NOTICED_WITHIN_S)
+    return partitions
 
 
 def _spoil(world: "World", partition: TopicPartition, how: str) -> None:
-    """Let a topic be recreated empty, or refilled, or retention pass the cursor."""
+    """Recreate a topic empty or refilled, or let retention pass the cursor."""
     log = world.kafka.log(partition)
     world.note("", how, str(partition))
     world.window(f"topic {how}")
@@ -64,7 +81,7 @@ def _spoil(world: "World", partition: TopicPartition, how: str) -> None:
 
 
 async def events_lost(world: "World") -> None:
-    """The cluster loses events that it had acknowledged: all go on, and the journal has them."""
+    """Lose acknowledged events. All lanes continue, and the journal has the events."""
     victim = _victim(world, "last_seq")
     if victim is None:
         return
@@ -82,7 +99,7 @@ async def events_lost(world: "World") -> None:
     published = {check.seq_of(record): record.value for record in check.published(world, victim)}
     if published != journaled:
         missing = sorted(journaled.keys() - published.keys())
-        world.violation(f"{victim} published again lacks {missing}, or has other bytes")
+        world.violation(f"{victim} republished lacks {missing}, or has other bytes")
 
 
 async def _republish(world: "World", partition: TopicPartition, first_seq: int) -> None:
@@ -113,42 +130,42 @@ def _events(row: Row, route: journal.Route) -> list[tuple[int, bytes | None]]:
 
 
 async def database_restored(world: "World") -> None:
-    """The database is restored to an older time: lanes halt whose events it does not know."""
+    """Restore the database to an earlier state. Lanes with unknown published events halt."""
     first, last = len(world.database.tables["streams"]), len(world.database.commits)
     world.database = world.database.restored(world.random.randint(first, last - 1))
-    behind = {
+    outdated = {
         partition
         for partition in world.partitions()
         if world.last_published(partition) > world.lane_row(partition)["last_seq"]
     }
-    if behind:
+    if outdated:
         world.window("W22")
-    world.note("", "database restored", f"{sorted(behind)}")
-    await _go_on(world, behind)
+    world.note("", "database restored", f"{sorted(outdated)}")
+    await _go_on(world, outdated)
     for partition in world.partitions():
         route = world.route(partition)
         records = world.kafka.records(TopicPartition(route.events_topic, route.partition))
         different = {record[1:] for record in records}
         if len(different) != world.last_published(partition):
-            world.violation(f"{partition} has published two events of one number")
+            world.violation(f"{partition} has published two events with the same seq")
 
 
-# What they share.
+# Helpers.
 
 
 def _victim(world: "World", column: str) -> TopicPartition | None:
-    """Return a lane that has got on a little."""
+    """Return a lane that has made some progress."""
     lanes = [p for p in world.partitions() if world.lane_row(p)[column] > 1]
     return world.random.choice(lanes) if lanes else None
 
 
 def _anything(partition: TopicPartition) -> Outgoing:
-    """Return a record that is no command, and is answered nevertheless."""
+    """Return a record that is no command. It is answered as well."""
     return Outgoing(*partition, b"k", b"{", (), 0)
 
 
 async def _go_on(world: "World", halted: Collection[TopicPartition]) -> None:
-    """Let workers begin again: lanes of ``halted`` write nothing, the others answer."""
+    """Start workers again. Lanes in ``halted`` must write nothing, the others must answer."""
     before = {p: world.lane_row(p)["batch_no"] for p in world.partitions()}
     world.kafka.append([_anything(partition) for partition in before])
     if not world.is_running:
@@ -158,15 +175,15 @@ async def _go_on(world: "World", halted: Collection[TopicPartition]) -> None:
         wrote = world.lane_row(partition)["batch_no"] > batch_no
         status = _status(world, partition)
         if partition in halted and (wrote or status is not LaneStatus.HALTED):
-            world.violation(f"{partition} is {status}, {wrote=}, and should stand still")
+            world.violation(f"{partition} is {status}, {wrote=}, and should be halted")
         if partition not in halted and not wrote:
-            world.violation(f"{partition} is {status} and stands still: {sorted(halted)}")
+            world.violation(f"{partition} is {status} and writes nothing: {sorted(halted)}")
     world.alarms = [alarm for alarm in world.alarms if alarm.split()[0] not in EXPECTED]
     await world.stop()
 
 
 def _status(world: "World", partition: TopicPartition) -> LaneStatus | None:
-    """Return what its owner says a lane is doing."""
+    """Return the status of a lane in the process that owns it."""
     for process in world.processes:
         lanes = process.assignments.lanes if process.assignments else {}
         if not process.ended and partition in lanes:
@@ -179,4 +196,4 @@ ENDINGS: Final[dict[int, Callable[["World"], Coroutine[Any, Any, None]]]] = {
     6: events_lost,
     7: database_restored,
 }
-"""By the seed's remainder of 8."""
+"""Endings by the seed modulo 8."""

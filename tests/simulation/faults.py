@@ -1,8 +1,8 @@
-"""What goes wrong, when, and how often: all of it decided by the seed.
+"""Kinds, times and rates of the faults, all drawn from the seed.
 
-Every seed leaves some kinds of fault out and makes others frequent (a mix of all at a middling rate
-would hide what happens under one alone). Every call of a port is a named await; which kind of fault
-met which of them is counted.
+Every seed leaves out some kinds of fault and makes others frequent, since a mix of all at medium
+rates would hide the effect of a single kind. Every call of a port is a named await. The pairs of
+fault and await are counted.
 """
 
 from bisect import bisect
@@ -37,7 +37,7 @@ class Fault(StrEnum):
     PRODUCE_LIMBO = "produce in limbo"
     PRODUCE_REFUSED = "produce refused"
     LATE_REVOKE = "late revocation"
-    # What befalls the world and not one call.
+    # Faults of the world, not of one call.
     ZOMBIE = "two owners"
     STORM = "40001 storm"
     DATABASE_DOWN = "database down"
@@ -48,6 +48,8 @@ class Fault(StrEnum):
     TERM = "SIGTERM"
     OFFSETS_LOST = "group offsets lost"
     CLOCK_JUMP = "clock jump"
+    FETCH_REFUSED = "partition refused"
+    SENDERS_STAMPS = "stamps of senders"
 
 
 READINGS: Final = ("markets", "open_orders", "read", "standing", "journal")
@@ -87,20 +89,20 @@ APPLIES: Final[dict[Fault, tuple[str, ...]]] = {
     Fault.PRODUCE_REFUSED: ("send",),
     Fault.LATE_REVOKE: ("revoked",),
 }
-"""Which named awaits a fault can meet."""
+"""The named awaits that a fault can hit."""
 OF_THE_WORLD: Final = tuple(fault for fault in Fault if fault not in APPLIES)
 OF_THE_PROCESS: Final = (Fault.KILL, Fault.STALL)
 SLOW_S: Final = 1.0
-"""How much longer a slow call takes."""
+"""Additional time of a slow call."""
 RATES: Final = (0.0, 0.0, 0.01, 0.03, 0.08)
-"""How often a call meets a kind of fault; a seed picks one for each kind."""
+"""Probabilities that a fault hits a call. A seed picks one for each kind."""
 WEIGHTS: Final = {"poll": 0.15, "sleep": 0.15, "commit": 1.5, "send": 1.0, "read": 0.6}
 RARE_WEIGHT: Final = 2.0
-"""The other calls are few; faults should meet them all the same."""
+"""Weight of the other calls, which are few and should be hit as well."""
 
 
 class Strike(NamedTuple):
-    """Something that befalls the world at a time."""
+    """A fault of the world with its time."""
 
     at_s: float
     fault: Fault
@@ -123,10 +125,10 @@ class Faults:
 
     def __post_init__(self) -> None:
         self._rates = {fault: self.random.choice(RATES) for fault in APPLIES}
-        # Each kill and stall costs seconds of virtual time: not as often as a lost connection.
+        # Each kill and stall costs seconds of virtual time, so both are rarer.
         for fault in OF_THE_PROCESS:
             self._rates[fault] /= 8
-        # No dice: the database counts the rows.
+        # Never drawn, because the database itself counts the rows.
         self._rates[Fault.TOO_LARGE] = 0.0
         self.strikes = sorted(self._strikes())
 
@@ -137,13 +139,13 @@ class Faults:
                 yield Strike(at_s, fault, self.random.uniform(0.5, 12.0), self.random.random())
 
     def calm(self, until_s: float, strikes: Iterable[Strike] = ()) -> None:
-        """Let nothing happen until then but these strikes."""
+        """Allow only these strikes until ``until_s``."""
         self.until_s, self.strikes = until_s, sorted(strikes)
         self._rates = dict.fromkeys(APPLIES, 0.0)
         self._tables.clear()
 
     def of_call(self, call: str, *, process: bool) -> Fault | None:
-        """Return what befalls this call (``process``: the process that makes it), and count it."""
+        """Draw the fault of a call and count it. ``process`` selects faults of the process."""
         if self.clock() >= self.until_s:
             return None
         table = self._tables.get((call, process))
@@ -172,5 +174,5 @@ class Faults:
         self.down_until_s[fault] = max(self.down_until_s[fault], end_s)
 
     def lasting(self, fault: Fault) -> bool:
-        """Return whether a fault of the world goes on."""
+        """Return whether a fault of the world lasts."""
         return self.clock() < self.down_until_s[fault]

@@ -1,8 +1,8 @@
-"""What clients ask for in one seed: a bit of everything, and on purpose what is hard.
+"""The records of the clients in one seed: some of every kind, and many of the hard kinds.
 
-Hot accounts that trade in every market, adversaries that move one coin through all lanes, sweeps
-deeper than the row budget, markets with more holders than a page, withdrawals of money that lies
-everywhere, the same ids again, and records that are no commands.
+Hard are busy accounts that trade in every market, adversaries that move one coin through all lanes,
+sweeps deeper than the row budget, markets with more holders than a page, withdrawals of money that
+is spread over the lanes, repeated ids, and records that are no commands.
 """
 
 from collections.abc import Iterator
@@ -11,22 +11,21 @@ from itertools import count
 from random import Random
 from typing import Final, NamedTuple
 
+from producers.encode import encode
+from tests.support import books
 from worker.domain import ids
 from worker.domain.commands import (
-    CancelOrder,
     Deposit,
     MarketCommand,
     OpenMarket,
     Outcome,
     PlaceOrder,
-    ResolveMarket,
     Side,
     TimeInForce,
     TransferCommand,
     Withdraw,
 )
-from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
-from worker.wire.commands import encode
+from worker.domain.units import AccountId, MarketId, Money, Quantity, TransferId
 
 PAYOUT: Final = 10
 OPERATOR: Final = AccountId("op")
@@ -38,7 +37,7 @@ JUNK: Final = (b"", b"{", b'{"type":"PLACE_ORDER"}', b"\xff\xfe", b'{"type":"NO_
 
 
 class Sending(NamedTuple):
-    """A record that a client sends. ``partition`` of the topic of orders, or of transfers."""
+    """A record of a client, for a partition of the topic of orders or of transfers."""
 
     at_s: float
     orders: bool
@@ -64,7 +63,7 @@ class Flow:
     rich: int = 0
 
     def records(self) -> list[Sending]:
-        """Return everything that is sent, in order of time."""
+        """Return all records in the order of time."""
         self._open()
         kinds = (
             [self._trade] * 10
@@ -78,7 +77,7 @@ class Flow:
         steps = self.random.randint(20, 38)
         times = sorted(self.random.uniform(BEGIN_S, self.until_s) for _ in range(steps))
         if self.random.random() < 0.3:
-            # All at once: large batches.
+            # All within a short time, which makes large batches.
             times = [BEGIN_S + (at - BEGIN_S) * 0.2 for at in times]
         for self.now_s in times:
             self.random.choice(kinds)()
@@ -87,7 +86,7 @@ class Flow:
         return sorted(self.sent, key=lambda sending: sending.at_s)
 
     def steady(self, every_s: float) -> list[Sending]:
-        """Return orders and transfers that come all the time."""
+        """Return orders and transfers at a constant rate."""
         self._open()
         for number in range(int((self.until_s - BEGIN_S) / every_s)):
             self.now_s = BEGIN_S + number * every_s
@@ -112,14 +111,12 @@ class Flow:
 
     @staticmethod
     def _market(market_id: MarketId) -> OpenMarket:
-        return OpenMarket(
-            market_id=market_id, operator_id=OPERATOR, payout=PAYOUT, title=f"{market_id}?"
-        )
+        return books.open_market(market_id, PAYOUT, operator=OPERATOR, title=f"{market_id}?")
 
     def _home(self, market_id: str) -> int:
         return ids.partition_of(market_id, self.order_partitions)
 
-    # What clients do.
+    # The actions of clients.
 
     def _trade(self) -> None:
         for _ in range(self.random.randint(1, 4)):
@@ -132,7 +129,7 @@ class Flow:
             )
 
     def _adversary(self) -> None:
-        """Move what little they have through some lanes, or all of them, there and back."""
+        """Move the little money of the adversaries through some lanes or all, back and forth."""
         markets = len(self.markets)
         for market_id in self.random.sample(
             self.markets, min(self.random.choice((3, markets)), markets)
@@ -144,7 +141,7 @@ class Flow:
             self.now_s += self.random.choice((0.0, 0.01))
 
     def _sweep(self) -> None:
-        """Lay out small orders at rising prices, then take them all at once."""
+        """Place small orders at rising prices, then take all with one order."""
         market_id = self.random.choice(self.markets)
         side = self.random.choice(tuple(Side))
         makers = self.random.randint(5, 14)
@@ -158,14 +155,10 @@ class Flow:
     def _cancel(self) -> None:
         if self.placed:
             order = self.random.choice(self.placed)
-            self._send(
-                CancelOrder(
-                    market_id=order.market_id, account_id=order.account_id, order_id=order.order_id
-                )
-            )
+            self._send(books.cancel(order.market_id, order.account_id, order.order_id))
 
     def _again(self) -> None:
-        """Send an old id once more: as it was, or asking for something else."""
+        """Send an old id again, unchanged or with another content."""
         for known in (self.placed, self.moved):
             if known:
                 command = self.random.choice(known)
@@ -183,7 +176,7 @@ class Flow:
         self._transfer(Withdraw, who, self.random.choice((1, 10, 100, 100, 500, 20_000)))
 
     def _bank_run(self) -> None:
-        """Spend an account's money in every market at once, and take it out as well."""
+        """Spend an account's money in every market at the same time, and withdraw it as well."""
         who = self.random.choice((*TRADERS, *ADVERSARIES))
         amount = 20 if who in ADVERSARIES else self.rich
         for market_id in self.markets:
@@ -194,7 +187,7 @@ class Flow:
         self._transfer(Deposit, who, amount)
 
     def _crowd(self) -> None:
-        """Let many hold contracts and offers of a market, and resolve it."""
+        """Give many accounts contracts and open orders in a market, then resolve the market."""
         market_id = self.random.choice(self.markets)
         for account_id in TRADERS:
             self._place(market_id, account_id, Side.BUY, PAYOUT - 1, 1)
@@ -207,10 +200,10 @@ class Flow:
     def _resolve(self, market_id: MarketId | None = None) -> None:
         market_id = market_id or self.random.choice(self.markets)
         outcome = self.random.choice(tuple(Outcome))
-        self._send(ResolveMarket(market_id=market_id, operator_id=OPERATOR, outcome=outcome))
+        self._send(books.resolve(market_id, outcome, operator=OPERATOR))
 
     def _stray(self) -> None:
-        """Send to a market that nobody opened, or to a partition that is not the market's."""
+        """Send an order for an unknown market, and sometimes to a wrong partition."""
         market_id = MarketId(f"nowhere{next(self.numbers)}")
         self._place(market_id, TRADERS[0], Side.BUY, 5, 1)
         wrong = (self._home(market_id) + 1) % self.order_partitions
@@ -228,15 +221,10 @@ class Flow:
         self, market_id: MarketId, account_id: AccountId, side: Side, price: int, quantity: int
     ) -> None:
         ioc = self.random.random() < 0.15
-        order = PlaceOrder(
-            market_id=market_id,
-            account_id=account_id,
-            order_id=OrderId(f"o{next(self.numbers)}"),
-            side=side,
-            price=Price(price),
-            quantity=Quantity(quantity),
-            time_in_force=TimeInForce.IOC if ioc else TimeInForce.GTC,
-        )
+        trade = books.buy if side is Side.BUY else books.sell
+        order = trade(market_id, account_id, quantity, price, f"o{next(self.numbers)}")
+        if ioc:
+            order = replace(order, time_in_force=TimeInForce.IOC)
         self.placed.append(order)
         self._send(order)
 

@@ -1,8 +1,8 @@
-"""An event loop whose time is a number: nobody sleeps, and one seed gives one order of events.
+"""An event loop with virtual time, where a seed determines the order of events.
 
-When nothing is ready, time jumps to the next timer. Among what is ready at the same instant the
-seed chooses, because no code may rely on that order. Tasks hash by their number, not by their
-address, so that a set of them is walked in the same order in every run.
+When no callback is ready, time jumps to the next timer. The seed chooses among callbacks that are
+ready at the same instant, because no code may rely on their order. Tasks hash by their number, not
+by their address, so that every run iterates a set of tasks in the same order.
 """
 
 import asyncio
@@ -17,11 +17,11 @@ T = TypeVar("T")
 
 
 class StuckError(RuntimeError):
-    """Nothing is ready and no timer runs: what is awaited can never come."""
+    """No callback is ready and no timer runs, so the awaited result can never come."""
 
 
 class SimulatedTask(asyncio.Task[Any]):
-    """A task with a number, which it has before asyncio puts it into its set of all."""
+    """A task with a number, set before asyncio adds the task to its set of all tasks."""
 
     def __init__(self, number: int, work: Coroutine[Any, Any, Any], **options: Any) -> None:  # noqa: ANN401
         self.number = number
@@ -45,7 +45,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self._random, self._shuffled = random, shuffled
         self._now = 0.0
-        # Tasks of other loops, not yet collected, share asyncio's set of all: no number twice.
+        # asyncio's set of all tasks may still have tasks of other loops, so numbers must differ.
         self._tasks = first_task
         self.set_task_factory(self._make_task)  # type: ignore[arg-type]
 
@@ -95,7 +95,7 @@ class SimulatedLoop(asyncio.BaseEventLoop):
                 handle._run()
 
     def _write_to_self(self) -> None:
-        raise AssertionError("there are no threads in a simulation")
+        raise AssertionError("a simulation has no threads")
 
 
 def _wake(woken: "asyncio.Future[None]") -> None:

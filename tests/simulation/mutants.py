@@ -1,23 +1,36 @@
-"""Workers, and a database, that are wrong on purpose: the simulation must notice every one.
+"""Workers and a database that are wrong on purpose. The simulation must notice every mutant.
 
-Each mutant says within how many seeds it must be caught.
+Each mutant has a number of seeds within which it must be caught.
 """
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from unittest.mock import patch
 
-from tests.support import fake_store
-from tests.support.fake_store import BatchStatement, Row, Transaction
-from worker.commit import Attempt, Committer
+from tests.support import fake_database
+from tests.support.books import given
+from tests.support.fake_database import BatchStatement, Transaction
+from tests.support.fake_schema import Row
+from worker.commit import Committer
+from worker.decide import decide
+from worker.decisions import (
+    Adopt,
+    Attempt,
+    Decision,
+    GiveUp,
+    LaneRead,
+    Replan,
+    Result,
+    Tried,
+)
 from worker.domain import orders, settlement
 from worker.domain.book import Book, OpenOrder
 from worker.domain.draft import Draft
+from worker.domain.facts import Facts, OrderAnswer
 from worker.domain.plan import Batch
-from worker.domain.state import OrderAnswer
-from worker.errors import BrokerError, OutcomeUnknown, Refused
+from worker.errors import BrokerError, OutcomeUnknown
 from worker.lane import Lane
 from worker.ports import JournalRow, Outgoing, Producer, Record, Statement
 from worker.publisher import Publisher
@@ -33,11 +46,11 @@ class Mutant:
     seeds: int
     patches: Callable[[], Sequence[AbstractContextManager[Any]]]
     first: int = 0
-    """Where to begin, for what takes a rare coincidence to show."""
+    """First seed, for a mutant that only a rare coincidence reveals."""
 
     @contextmanager
     def applied(self) -> Iterator[None]:
-        """Let the code be wrong for a while."""
+        """Apply the mutant within the block."""
         with ExitStack() as stack:
             for each in self.patches():
                 stack.enter_context(each)
@@ -52,87 +65,79 @@ def _fence(holds: Callable[[Row, Row], bool]) -> AbstractContextManager[Any]:
     return patch.object(BatchStatement, "fence", staticmethod(holds))
 
 
-# The fence and what came back.
+# The fence and the results of a commit.
 
 
 def _no_fence() -> Sequence[AbstractContextManager[Any]]:
-    """Neither epoch nor number nor offset nor seq is compared; a batch may be written again."""
+    """Compare neither epoch nor number nor offset nor seq, and allow a batch to be repeated."""
     return [_fence(lambda _lane, _given: True), _unchecked("batches")]
 
 
 def _look_first() -> Sequence[AbstractContextManager[Any]]:
-    """On an unknown outcome, look: what is not there has failed; answer again, without a fence."""
+    """Look after an unknown outcome, and plan a missing batch again without a fence."""
     unfenced: set[str] = set()
-    send = Committer._send
+    commit = Committer._commit
 
-    async def look(self: Committer, attempt: Attempt, batch: Batch, statement: Statement) -> bool:
+    async def look(
+        self: Committer, attempt: Attempt, batch: Batch, statement: Statement
+    ) -> Adopt | GiveUp:
         if attempt.refused == ("looked",):
             unfenced.add(statement.plan_hash)
         try:
             await self.store.commit(statement)
         except OutcomeUnknown:
-            standing = await self._until_answered(
-                lambda: self.store.standing(statement.lane, batch.batch_no)
-            )
+            standing = await self._look(batch.batch_no)
             if standing.plan_hash is not None:
-                return True
-            batch.discard()
-            attempt.refused = ("looked",)
-            attempt.facts = type(attempt.facts)()
-            return False
-        except Refused:
-            return await send(self, attempt, batch, statement)
+                return Adopt()
+            return Replan(attempt=replace(attempt, refused=("looked",), facts=Facts()))
         except Exception:  # noqa: BLE001
-            return await send(self, attempt, batch, statement)
-        return True
+            return await commit(self, attempt, batch, statement)
+        return Adopt()
 
     def holds(lane: Row, given: Row) -> bool:
-        return given["plan_hash"] in unfenced or fake_store.fence_holds(lane, given)
+        return given["plan_hash"] in unfenced or fake_database.fence_holds(lane, given)
 
-    return [patch.object(Committer, "_send", look), _fence(holds), _unchecked("batches")]
+    return [patch.object(Committer, "_commit", look), _fence(holds), _unchecked("batches")]
 
 
 def _adopt_by_number() -> Sequence[AbstractContextManager[Any]]:
-    """A batch with our number is ours, whatever its plan."""
-    judge = Committer._judge
+    """Adopt any batch with the right number, whatever its plan."""
 
-    async def trusting(
-        self: Committer, attempt: Attempt, batch: Batch, statement: Statement, error: Refused
-    ) -> bool:
-        standing = await self._until_answered(
-            lambda: self.store.standing(statement.lane, batch.batch_no)
-        )
-        if (standing.epoch, standing.batch_no) == (self.epoch, batch.batch_no):
-            return True
-        return await judge(self, attempt, batch, statement, error)
+    def trusting(attempt: Attempt, result: Result, tried: Tried) -> Decision:
+        ours = (attempt.situation.epoch, tried.batch_no)
+        if isinstance(result, LaneRead):
+            standing = result.standing
+            if (standing.epoch, standing.batch_no) == ours:
+                return Adopt()
+        return decide(attempt, result, tried)
 
-    return [patch.object(Committer, "_judge", trusting)]
+    return [patch("worker.commit.decide", trusting)]
 
 
 def _adopt_by_number_of_anyone() -> Sequence[AbstractContextManager[Any]]:
-    """On an unknown outcome, look: a batch with our number is there, so it was ours."""
-    send = Committer._send
+    """Look after an unknown outcome, and adopt any batch with the right number."""
+    commit = Committer._commit
 
-    async def look(self: Committer, attempt: Attempt, batch: Batch, statement: Statement) -> bool:
+    async def look(
+        self: Committer, attempt: Attempt, batch: Batch, statement: Statement
+    ) -> Adopt | GiveUp:
         try:
             await self.store.commit(statement)
         except OutcomeUnknown:
-            standing = await self._until_answered(
-                lambda: self.store.standing(statement.lane, batch.batch_no)
-            )
+            standing = await self._look(batch.batch_no)
             if standing.batch_no == batch.batch_no:
-                return True
+                return Adopt()
         except Exception:  # noqa: BLE001, S110
             pass
         else:
-            return True
-        return await send(self, attempt, batch, statement)
+            return Adopt()
+        return await commit(self, attempt, batch, statement)
 
-    return [patch.object(Committer, "_send", look)]
+    return [patch.object(Committer, "_commit", look)]
 
 
 def _adopt_before_commit() -> Sequence[AbstractContextManager[Any]]:
-    """Books and caches take a batch over when it is planned; losing does not take it back."""
+    """Adopt a batch in books and caches when it is planned, and keep it after a refusal."""
 
     def keep(self: Batch) -> None:
         for book in self.draft.books.values():
@@ -147,27 +152,29 @@ def _adopt_before_commit() -> Sequence[AbstractContextManager[Any]]:
 
 def _publisher_of(committer: Committer) -> Publisher:
     cells: Any = committer.published_batch_no.__closure__
-    (publisher,) = [c.cell_contents for c in cells if isinstance(c.cell_contents, Publisher)]
-    return publisher
+    (lane,) = [c.cell_contents for c in cells if isinstance(c.cell_contents, Lane)]
+    return lane._publisher
 
 
 def _publish_before_commit() -> Sequence[AbstractContextManager[Any]]:
-    """Events go out while their batch is on its way to the database."""
-    send = Committer._send
+    """Publish events while their batch is in flight to the database."""
+    commit = Committer._commit
 
-    async def early(self: Committer, attempt: Attempt, batch: Batch, statement: Statement) -> bool:
-        events = str(statement.parameters[15])
+    async def early(
+        self: Committer, attempt: Attempt, batch: Batch, statement: Statement
+    ) -> Adopt | GiveUp:
+        events = str(given(statement, "events"))
         await _publisher_of(self).put(JournalRow(batch.batch_no, events))
-        return await send(self, attempt, batch, statement)
+        return await commit(self, attempt, batch, statement)
 
     async def taken(self: Lane, batch: Batch, row: JournalRow) -> None:  # noqa: ARG001
-        del self._taken[: batch.answered]
+        self._intake.answered(batch.draft.next_offset, batch.waiting)
 
-    return [patch.object(Committer, "_send", early), patch.object(Lane, "_hand_over", taken)]
+    return [patch.object(Committer, "_commit", early), patch.object(Lane, "_hand_over", taken)]
 
 
 def _skip_failed_publish() -> Sequence[AbstractContextManager[Any]]:
-    """A batch that could not be published is given up, and the next one sent."""
+    """Drop a batch that could not be published, and publish the next."""
     publish = Publisher._publish_next
 
     async def skip(self: Publisher, producer: Producer) -> None:
@@ -183,7 +190,7 @@ def _skip_failed_publish() -> Sequence[AbstractContextManager[Any]]:
 
 
 def _mark_before_ack() -> Sequence[AbstractContextManager[Any]]:
-    """What is handed to the producer counts as published."""
+    """Mark batches as published when the producer gets them."""
     publish = Publisher._publish_next
 
     async def early(self: Publisher, producer: Producer) -> None:
@@ -194,7 +201,7 @@ def _mark_before_ack() -> Sequence[AbstractContextManager[Any]]:
 
 
 def _half_a_batch() -> Sequence[AbstractContextManager[Any]]:
-    """The last event of every batch of several is forgotten when it is published."""
+    """Omit the last event of a batch with several events."""
     decode = journal.decode
 
     def shorter(text: str, route: journal.Route) -> list[Outgoing]:
@@ -203,20 +210,20 @@ def _half_a_batch() -> Sequence[AbstractContextManager[Any]]:
     return [patch("worker.publisher.journal.decode", shorter)]
 
 
-# What a lane remembers.
+# The memory of a lane.
 
 
 def _resume_forgotten() -> Sequence[AbstractContextManager[Any]]:
-    """A new owner does not go on with what the last one had begun."""
+    """Forget the unfinished work of the last owner."""
     return [patch.object(resume_text, "decode", lambda _: (None, ()))]
 
 
 def _no_gate() -> Sequence[AbstractContextManager[Any]]:
-    """What was answered before is taken once more when it is delivered once more."""
+    """Accept a record again when it is delivered again."""
 
     def offer(self: Lane, records: Sequence[Record]) -> None:
         if self.status == "READY":
-            self._queue.extend(records)
+            self._intake._queue.extend(records)
             self._wake.set()
 
     return [patch.object(Lane, "offer", offer)]
@@ -226,7 +233,7 @@ def _no_gate() -> Sequence[AbstractContextManager[Any]]:
 
 
 def _duplicate_applied() -> Sequence[AbstractContextManager[Any]]:
-    """An order id may be used twice."""
+    """Accept an order id twice."""
 
     def unknown(_: Draft, __: str, ___: object) -> OrderAnswer | None:
         return None
@@ -235,7 +242,7 @@ def _duplicate_applied() -> Sequence[AbstractContextManager[Any]]:
 
 
 def _page_twice() -> Sequence[AbstractContextManager[Any]]:
-    """Every page of a settlement begins with the first holder."""
+    """Begin every page of a settlement with the first holder."""
     request = settlement._request
 
     def again(draft: Draft, market: Any, outcome: Any, known: Any) -> Any:  # noqa: ANN401
@@ -246,7 +253,7 @@ def _page_twice() -> Sequence[AbstractContextManager[Any]]:
 
 
 def _newest_first() -> Sequence[AbstractContextManager[Any]]:
-    """The youngest order of a price trades first."""
+    """Let the youngest order of a price trade first."""
     insert = Book._insert
 
     def before(self: Book, order: OpenOrder) -> None:

@@ -1,9 +1,8 @@
 """A worker process that can die at any await: the real worker over ports that die with it.
 
-Everything of ``worker`` runs as it is: assignments, lanes, committers, publishers. Only what they
-get through their ports stands between them and the world. When the process is killed, every port
-is dead at once, whatever its tasks still do on their way out. A stalled process hears and says
-nothing, and its group hears nothing of it.
+The code of ``worker`` runs unchanged: assignments, lanes, committers, publishers. Only their ports
+are simulated. When the process is killed, every port is dead at once, whatever its tasks still do
+while they end. A stalled process neither sends nor receives, and its group does not hear from it.
 """
 
 import asyncio
@@ -16,47 +15,54 @@ from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from typing_extensions import override
 
 from tests.simulation.faults import SLOW_S, Fault
+from tests.support.books import given
 from tests.support.fake_broker import FakeBroker, FakeConsumer, FakeProducer
 from tests.support.fake_store import FakeStore, Fate
 from worker.assignment import Assignments
 from worker.commit import Owner
 from worker.domain import ids
-from worker.domain.book import OpenOrder
+from worker.domain.facts import Facts, Lack
 from worker.domain.plan import Batch
-from worker.domain.state import Facts, Home, Lack, Market
-from worker.domain.units import Lane as LaneNumber
-from worker.domain.units import MarketId
+from worker.domain.state import Home, Market, StreamKind
+from worker.domain.units import LaneId
 from worker.errors import BrokerError, OutcomeUnknown, Poison, StoreError
+from worker.health.topic_watch import TopicWatch
 from worker.lane import Lane, LaneStatus
 from worker.ports import (
     Assignment,
     JournalRow,
     LaneRow,
+    OpenOrders,
+    OrderCursor,
     Outgoing,
     Record,
     Seal,
     Standing,
     Statement,
     System,
-    Tail,
     TopicDescription,
+    TopicEnd,
     TopicPartition,
 )
 from worker.publisher import Publisher
+from worker.refusals import RefusalMonitor
 from worker.telemetry import LaneMetrics
+from worker.topics import OutputTopics, Streams
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
 
 T = TypeVar("T")
 POLL_S: Final = 1.0
-"""Longer than the worker asks for: a poll ends when anything arrives, and idle ones only cost."""
+"""Longer than the worker's own timeout. A poll ends when records arrive, and idle polls only cost
+time.
+"""
 STALL_S: Final = (0.1, 14.0)
 LATE_S: Final = (1.0, 8.0)
 OWNER: ContextVar["Process | None"] = ContextVar("OWNER", default=None)
 """The process on whose behalf something runs."""
 QUIET: Final = frozenset({"sleep", "poll"})
-"""What the history is not told of when it goes well."""
+"""Calls that the history omits when they succeed."""
 Moment = Literal["before", "during", "after"]
 
 FATES: Final = {
@@ -71,11 +77,11 @@ FATES: Final = {
 
 
 class Killed(BaseException):
-    """The process is dead; no code of it may catch this."""
+    """The process is dead. None of its code may catch this."""
 
 
 class AlarmedMetrics(LaneMetrics):
-    """A lane's metrics; its alarms are heard by the world."""
+    """A lane's metrics, which pass alarms to the world."""
 
     def __init__(self, process: "Process", lane: str, partition: int) -> None:
         super().__init__(process.world.metrics, lane, partition)
@@ -114,10 +120,10 @@ class Process:
         self._main: asyncio.Task[None] | None = None
         self.assignments: Assignments | None = None
 
-    # Its life.
+    # Start and end.
 
     def begin(self, on_end: Callable[[], object]) -> None:
-        """Start it."""
+        """Start the process."""
         token = OWNER.set(self)
         self._main = self.world.loop.create_task(self._run(), name=self.name)
         OWNER.reset(token)
@@ -133,29 +139,47 @@ class Process:
             metrics=world.metrics,
             system=self.system(),
         )
+        watch = self._topic_watch(self.assignments)
+        watching = world.loop.create_task(watch.run(), name=f"{self.name} watch")
         try:
             await self.assignments.run()
         except (Killed, asyncio.CancelledError):
             self.require_death()
         except Exception as bug:  # noqa: BLE001 - whatever ends a process is a finding
             world.violation(f"{self.name} ended with {bug!r}")
+        finally:
+            watching.cancel()
+
+    def _topic_watch(self, assignments: Assignments) -> TopicWatch:
+        world = self.world
+        orders, transfers = (world.events_topic(kind) for kind in StreamKind)
+        outputs = OutputTopics(orders, transfers, world.dead_letters, dead_letter_partitions=1)
+        return TopicWatch(
+            inputs=(world.orders.topic, world.transfers.topic),
+            outputs=(orders, transfers, world.dead_letters),
+            broker=MortalBroker(self),
+            assignments=assignments,
+            streams=lambda: Streams(world.orders, world.transfers, outputs),
+            system=self.system(),
+            metrics=world.metrics,
+        )
 
     def system(self) -> System:
         clock = self.world.loop.time
         return System(lambda: clock() + self.skew_s, self._sleep, self.random)
 
     def terminate(self) -> None:
-        """Ask it to end, as SIGTERM does."""
+        """Ask the process to end, as SIGTERM does."""
         if self.assignments is not None:
             self.assignments.stop()
 
     @property
     def ended(self) -> bool:
-        """Return whether nothing of it runs any more."""
+        """Return whether the process has ended."""
         return self.dead or (self._main is not None and self._main.done())
 
     def kill(self) -> None:
-        """End it, as SIGKILL does."""
+        """End the process as SIGKILL does."""
         if self.ended:
             return
         self.dead = True
@@ -179,7 +203,7 @@ class Process:
                 self.world.window("W8")
 
     def _window_of_publishing(self, partition: TopicPartition, publisher: Publisher) -> str:
-        """Return W7 if what was not acknowledged is in the topic all the same, else W6."""
+        """Return W7 if the topic has the unacknowledged events all the same, else W6."""
         lane = self.world.lane_row(partition)["lane"]
         key = ids.batch_key(lane, publisher.published_batch_no + 1)
         batch = self.world.database.get("batches", key)
@@ -187,18 +211,18 @@ class Process:
         return "W7" if published else "W6"
 
     def adopt(self, task: "asyncio.Task[Any]") -> None:
-        """Note a task of this process."""
+        """Add a task to this process."""
         self.tasks.append(task)
         if self.dead:
             task.cancel()
 
     def stall(self, seconds: float) -> None:
-        """Freeze it."""
+        """Freeze the process."""
         self._stalled_until_s = max(self._stalled_until_s, self.world.loop.time() + seconds)
         self.silence(seconds)
 
     def silence(self, seconds: float) -> None:
-        """Let its group hear nothing of it, while it goes on."""
+        """Cut the process off from its group while it continues."""
         loop = self.world.loop
         if not self.dead and loop.time() >= self._silent_until_s:
             for consumer in self.members():
@@ -217,7 +241,7 @@ class Process:
     # Every await.
 
     async def through(self, call: str, work: Callable[[], Awaitable[T]]) -> T:
-        """Do what a port is asked for; the process may die before it, in it, and after it."""
+        """Make a call of a port. The process may die before, during and after the call."""
         self.require_life()
         self.calls[call] += 1
         fault = self.world.faults.of_call(call, process=True)
@@ -243,7 +267,7 @@ class Process:
             self._suffer(fault, call, moment)
         self.require_life()
         if call != "poll":
-            # A poll is heard in the step that took the records, or a seek would come in between.
+            # A poll returns in the step that took the records. Otherwise a seek could intervene.
             await self._awake()
         return result
 
@@ -253,9 +277,9 @@ class Process:
             raise Killed
 
     def require_death(self) -> None:
-        """Complain if somebody cancels what is alive."""
+        """Report a violation if a live process is cancelled."""
         if not self.dead:
-            self.world.violation(f"{self.name} was cancelled by nobody")
+            self.world.violation(f"{self.name} was cancelled while alive")
 
     def _suffer(self, fault: Fault, call: str, moment: Moment) -> None:
         if self.ended:
@@ -278,9 +302,9 @@ class Process:
     async def _sleep(self, seconds: float) -> None:
         await self.through("sleep", lambda: self.world.loop.sleep(seconds))
 
-    # What it is made of, as in worker.app.
+    # The parts of a process, as in worker.app.
 
-    def _make_lane(self, partition: TopicPartition) -> Lane | None:
+    def _make_lane(self, partition: TopicPartition, refusals: RefusalMonitor) -> Lane | None:
         world = self.world
         stream = world.stream_of(partition.topic)
         metrics = AlarmedMetrics(self, stream.stream, partition.partition)
@@ -298,20 +322,21 @@ class Process:
             store=store,
             publisher=publisher,
             metrics=metrics,
+            refusals=refusals,
         )
 
     def is_ready(self, partition: TopicPartition) -> bool:
-        """Return whether it takes commands of that partition."""
+        """Return whether the process accepts commands of that partition."""
         lanes = {} if self.ended or self.assignments is None else self.assignments.lanes
         return partition in lanes and lanes[partition].status is LaneStatus.READY
 
     def holds(self, partition: TopicPartition) -> bool:
-        """Return whether its group gives it that partition, and it could hear otherwise."""
+        """Return whether its group assigns it that partition and can reach it."""
         return any(partition in c.assignment() and not c.isolated for c in self.members())
 
 
 class ProcessLine:
-    """The line between one store of a process and the database."""
+    """The connection between one store of a process and the database."""
 
     def __init__(self, process: Process) -> None:
         self._process, self._faults = process, process.world.faults
@@ -344,7 +369,7 @@ class ProcessLine:
 
 
 class CountedStore(FakeStore):
-    """Tells what became of what was in limbo."""
+    """A store that records how late statements end."""
 
     def __init__(self, process: Process, lane: TopicPartition) -> None:
         super().__init__(process.world.database, ProcessLine(process), process.world.loop.sleep)
@@ -380,11 +405,13 @@ class MortalStore:
         world.note(self._process.name, "epoch", f"{self._partition} {row.epoch}")
         return row
 
-    async def markets(self, lane: LaneNumber) -> Sequence[Market]:
+    async def markets(self, lane: LaneId) -> Sequence[Market]:
         return await self._process.through("markets", lambda: self._store.markets(lane))
 
-    async def open_orders(self, lane: LaneNumber) -> Sequence[tuple[MarketId, OpenOrder]]:
-        return await self._process.through("open_orders", lambda: self._store.open_orders(lane))
+    async def open_orders(self, lane: LaneId, after: OrderCursor) -> OpenOrders:
+        return await self._process.through(
+            "open_orders", lambda: self._store.open_orders(lane, after)
+        )
 
     async def read(self, home: Home, lack: Lack) -> Facts:
         return await self._process.through("read", lambda: self._store.read(home, lack))
@@ -414,7 +441,7 @@ class MortalStore:
         finally:
             process.committing.discard(lane)
 
-    async def standing(self, lane: LaneNumber, batch_no: int) -> Standing:
+    async def standing(self, lane: LaneId, batch_no: int) -> Standing:
         found = await self._process.through(
             "standing", lambda: self._store.standing(lane, batch_no)
         )
@@ -422,16 +449,16 @@ class MortalStore:
         return found
 
     def _verdict(self, found: Standing) -> str:
-        """Return what a lane learns that looks at its row after a refusal."""
+        """Return what a lane learns from its row after a refusal."""
         sent = self._sent
-        assert sent is not None, "nobody looks before a statement was sent"
-        if found.epoch != sent.parameters[1]:
+        assert sent is not None, "a lane looks only after it has sent a statement"
+        if found.epoch != given(sent, "epoch"):
             return "fenced"
         if found.batch_no < sent.batch_no:
             return "refused for its contents"
         return "own attempt won" if found.plan_hash == sent.plan_hash else "another plan won"
 
-    async def journal(self, lane: LaneNumber, first: int, last: int) -> Sequence[JournalRow]:
+    async def journal(self, lane: LaneId, first: int, last: int) -> Sequence[JournalRow]:
         return await self._process.through(
             "journal", lambda: self._store.journal(lane, first, last)
         )
@@ -450,7 +477,7 @@ class MortalBroker:
     async def consumer(self, topics: Sequence[str], assignment: Assignment) -> "MortalConsumer":
         process = self._process
         consumer = await process.through(
-            "consumer", lambda: self._broker.consumer(topics, Ears(process, assignment))
+            "consumer", lambda: self._broker.consumer(topics, LateAssignment(process, assignment))
         )
         process.consumers.append(consumer)
         return MortalConsumer(process, consumer)
@@ -466,26 +493,26 @@ class MortalBroker:
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._broker.describe(topics)
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
+    async def starts(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self._broker.starts(partitions)
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> TopicEnd:
         return await self._process.through("tail", lambda: self._tail(partition, offsets))
 
-    async def _tail(self, partition: TopicPartition, offsets: int) -> Tail:
+    async def _tail(self, partition: TopicPartition, offsets: int) -> TopicEnd:
         await befall(self._process, "tail")
         return await self._broker.tail(partition, offsets)
 
-    async def close(self) -> None:
-        await self._broker.close()
 
+class LateAssignment:
+    """A listener for assignments that may pass them on late."""
 
-class Ears:
-    """Hears what the group says, and may hear it late."""
-
-    def __init__(self, process: Process, told: Assignment) -> None:
-        self._process, self._told = process, told
+    def __init__(self, process: Process, listener: Assignment) -> None:
+        self._process, self._listener = process, listener
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         self._process.world.note(self._process.name, "assigned", str(len(partitions)))
-        await self._process.through("assigned", lambda: self._told.assigned(partitions))
+        await self._process.through("assigned", lambda: self._listener.assigned(partitions))
 
     async def revoked(self, partitions: Sequence[TopicPartition]) -> None:
         world = self._process.world
@@ -493,7 +520,7 @@ class Ears:
             await world.loop.sleep(self._process.random.uniform(*LATE_S))
         if self._process.committing:
             world.window("W20")
-        await self._process.through("revoked", lambda: self._told.revoked(partitions))
+        await self._process.through("revoked", lambda: self._listener.revoked(partitions))
 
 
 class MortalConsumer:
@@ -516,12 +543,18 @@ class MortalConsumer:
 
         return await self._process.through("poll", poll)
 
+    def faults(self) -> Mapping[TopicPartition, str]:
+        return self._consumer.faults()
+
     def assignment(self) -> frozenset[TopicPartition]:
         return self._consumer.assignment()
 
     def seek(self, partition: TopicPartition, offset: int) -> None:
         self._process.require_life()
         self._consumer.seek(partition, offset)
+
+    def position(self, partition: TopicPartition) -> int:
+        return self._consumer.position(partition)
 
     def pause(self, partition: TopicPartition) -> None:
         self._process.require_life()
@@ -542,7 +575,7 @@ class MortalConsumer:
 
     async def commit_hint(self, offsets: Mapping[TopicPartition, int]) -> None:
         async def commit_hint() -> None:
-            # It is promised not to raise: what is lost is lost.
+            # The port promises not to raise, so a lost commit is only lost.
             try:
                 await befall(self._process, "commit_hint")
             except BrokerError:
@@ -574,7 +607,7 @@ class MortalProducer:
     async def send(self, records: Sequence[Outgoing]) -> None:
         world = self._process.world
         if self._failed:
-            world.violation(f"{self._process.name} goes on with a producer that has failed")
+            world.violation(f"{self._process.name} uses a producer that has failed")
         if world.is_stale_publisher(self._process, records):
             world.window("W9")
         try:
@@ -611,7 +644,7 @@ class MortalProducer:
 
 
 async def befall(process: Process, call: str) -> None:
-    """Let pass what befalls a call of the broker. Raises BrokerError if it is to fail."""
+    """Apply the fault of a broker call, if any. Raises BrokerError if the call is to fail."""
     faults = process.world.faults
     fault = faults.of_call(call, process=False)
     if fault is Fault.BROKER_SLOW or faults.lasting(Fault.BROKER_SLOW):

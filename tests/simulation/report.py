@@ -1,4 +1,4 @@
-"""What many seeds showed together: faults by kind and await, windows, speed, violations."""
+"""The report on many seeds: faults by kind and await, windows, speed, violations."""
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -10,12 +10,12 @@ from tests.simulation.windows import SITUATIONS, UNREACHED, WINDOWS
 from tests.simulation.world import Result
 
 MANY: Final = 10_000
-"""That many seeds reach everything, or what they do not reach must be known."""
+"""Number of seeds that must reach everything, except the entries of `UNREACHED`."""
 
 
 @dataclass(slots=True)
 class Report:
-    """Adds up results."""
+    """Sums of results."""
 
     seeds: int = 0
     cpu_s: float = 0.0
@@ -28,7 +28,7 @@ class Report:
     failed: dict[int, list[str]] = field(default_factory=dict)
 
     def add(self, result: Result) -> None:
-        """Count one seed."""
+        """Add the result of one seed."""
         self.seeds += 1
         self.virtual_s += result.virtual_s
         self.records += result.records
@@ -40,7 +40,7 @@ class Report:
             self.failed[result.seed] = result.violations
 
     def merge(self, other: "Report") -> None:
-        """Count what another process has run."""
+        """Add the report of another process."""
         self.seeds += other.seeds
         self.cpu_s += other.cpu_s
         self.virtual_s += other.virtual_s
@@ -51,21 +51,21 @@ class Report:
         self.windows += other.windows
         self.failed.update(other.failed)
 
-    # What was reached.
+    # Coverage.
 
     def has_met(self, what: tuple[Fault, str] | str) -> bool:
-        """Return whether a window or situation was reached, or a fault has struck there."""
+        """Return whether a window or situation was reached, or a fault has hit an await."""
         return bool(self.windows[what] if isinstance(what, str) else self.faults[what])
 
     def unreached(self) -> Iterator[object]:
-        """Yield every window and situation, and every pair of fault and await, never met."""
+        """Yield every window, situation and pair of fault and await that never occurred."""
         pairs = [(fault, call) for fault, calls in APPLIES.items() for call in calls]
         pairs += [(fault, "") for fault in OF_THE_WORLD]
         everything: list[tuple[Fault, str] | str] = [*WINDOWS, *SITUATIONS, *pairs]
         yield from (what for what in everything if not self.has_met(what))
 
     def misjudged(self) -> list[str]:
-        """Return what many seeds should have reached and did not, or the other way round."""
+        """Return the differences between `UNREACHED` and what many seeds have not reached."""
         if self.seeds < MANY:
             return []
         found = set(self.unreached())
@@ -73,10 +73,10 @@ class Report:
         reached = [f"{_named(what)} was reached" for what in UNREACHED if what not in found]
         return sorted(unlisted) + sorted(reached)
 
-    # What is printed.
+    # Output.
 
     def lines(self, seconds: float, processes: int = 1) -> Iterator[str]:
-        """Yield the whole report. ``seconds`` that passed here, while virtual hours did there."""
+        """Yield the whole report. ``seconds`` is the real time of the run."""
         yield (
             f"{self.seeds:,} seeds in {seconds:.0f} s by {processes} process(es),"
             f" {self.seeds / max(seconds, 1e-9):.1f} seeds/s; {self.cpu_s:.0f} s of CPU,"
@@ -108,7 +108,7 @@ class Report:
         yield from (f"    {fault:<22}{kinds[fault]:>9,}" for fault in Fault)
 
     def _by_await(self, calls: Sequence[str]) -> Iterator[str]:
-        """Yield a row for each await, a column for each fault; a dot: it cannot be met there."""
+        """Yield a row for each await with a column for each fault. A dot means it cannot hit."""
         met = [fault for fault, where in APPLIES.items() if set(where) & set(calls)]
         words = [(fault.split() + [""] * 3)[:3] for fault in met]
         yield "\nfault x await"

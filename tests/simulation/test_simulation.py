@@ -1,6 +1,6 @@
-"""The real worker through what goes wrong, seed by seed, and mutants of it that must be caught.
+"""The real worker under seeded faults, and mutants that the seeds must catch.
 
-`make simulate SEED=N` shows what happened in a seed that fails here.
+`make simulate SEED=N` prints the history of a seed that fails here.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tests.simulation.mutants import MUTANTS, Mutant
 from tests.simulation.report import Report
 from tests.simulation.windows import FAULTS, REACHED
 from tests.simulation.world import run
-from tests.support.fake_store import FakeDatabase, Transaction
+from tests.support.fake_database import FakeDatabase, Transaction
 from worker.domain.state import StreamKind
 from worker.errors import Conflict
 
@@ -27,16 +27,16 @@ SEEDS, SEEDS_MAX = 60, 600
 
 @dataclass
 class Explored:
-    """The seeds from 0 on that were run so far, by all tests together."""
+    """The seeds from 0 on that all tests together have run so far."""
 
     report: Report = field(default_factory=Report)
 
     def more(self) -> None:
-        """Run the next one."""
+        """Run the next seed."""
         self.report.add(run(self.report.seeds))
 
     def meets(self, what: tuple[Fault, str] | str) -> bool:
-        """Run on until that is met; return whether it ever is."""
+        """Run more seeds until one reaches ``what``, and return whether one does."""
         while not self.report.has_met(what) and self.report.seeds < SEEDS_MAX:
             self.more()
         return self.report.has_met(what)
@@ -44,14 +44,14 @@ class Explored:
 
 @pytest.fixture(scope="module")
 def explored() -> Explored:
-    """Return what some seeds have shown."""
+    """Return the report of some seeds."""
     found = Explored()
     for _ in range(SEEDS):
         found.more()
     return found
 
 
-def test_no_seed_shows_a_violation(explored: Explored) -> None:
+def test_seeds_show_no_violation(explored: Explored) -> None:
     report = explored.report
     assert not report.failed, "\n".join(report.lines(1.0))
     assert sum(report.faults.values()) > 10 * SEEDS
@@ -60,7 +60,7 @@ def test_no_seed_shows_a_violation(explored: Explored) -> None:
 
 @pytest.mark.shows("W1", "W2", "W3", "W4", "W5", "W6", "W7", "W8", "W9", "W10", "W11", "W12")
 @pytest.mark.shows("W13", "W14", "W15", "W16", "W17", "W18", "W19", "W20", "W21", "W22", "W23")
-def test_every_failure_window_is_reached_and_safe(
+def test_failure_windows_are_reached_and_safe(
     explored: Explored, request: pytest.FixtureRequest
 ) -> None:
     assert _shown(request) == set(REACHED)
@@ -75,9 +75,7 @@ def test_every_failure_window_is_reached_and_safe(
 )
 @pytest.mark.shows("F36", "F40", "F41", "F43", "F44", "F45", "F46", "F47", "F48", "F59", "F61")
 @pytest.mark.shows("F35", "F64")
-def test_every_fault_strikes_and_is_safe(
-    explored: Explored, request: pytest.FixtureRequest
-) -> None:
+def test_faults_strike_and_are_safe(explored: Explored, request: pytest.FixtureRequest) -> None:
     assert _shown(request) == set(FAULTS)
     for name, marks in FAULTS.items():
         for met in marks:
@@ -90,13 +88,13 @@ def _shown(request: pytest.FixtureRequest) -> set[str]:
 
 
 @pytest.mark.parametrize("seed", [3, 13])
-def test_one_seed_gives_one_history(seed: int) -> None:
+def test_seed_gives_one_history(seed: int) -> None:
     first, second = run(seed), run(seed)
     assert first.history == second.history
     assert len(first.history) > 100
 
 
-def test_a_history_does_not_depend_on_the_interpreters_hashes() -> None:
+def test_history_does_not_depend_on_hash_seeds() -> None:
     script = "from tests.simulation.world import run; print(run(7).digest)"
     digests = {
         subprocess.run(
@@ -112,14 +110,14 @@ def test_a_history_does_not_depend_on_the_interpreters_hashes() -> None:
 
 
 @pytest.mark.parametrize("mutant", [pytest.param(m, id=m.name) for m in MUTANTS])
-def test_a_mutant_is_caught(mutant: Mutant) -> None:
+def test_simulation_catches_its_mutants(mutant: Mutant) -> None:
     with mutant.applied():
         assert any(
             run(seed).violations for seed in range(mutant.first, mutant.first + mutant.seeds)
         )
 
 
-def test_the_first_committer_wins() -> None:
+def test_first_committer_wins() -> None:
     database = FakeDatabase()
     database.register("s", "s", StreamKind.ORDERS, 1)
     row = database.rows("lanes")[0]

@@ -1,7 +1,7 @@
-"""What the seeds must reach, or they prove less than they seem to: windows, faults, situations.
+"""Windows, faults and situations that the seeds must reach, so that they prove what they claim.
 
-The failure windows W1 to W23 and the faults F1 to F70 are those of the checklist; what is not
-reached stands in `UNREACHED` with the reason, and a long run fails if that is not true.
+The failure windows W1 to W23 and the faults F1 to F75 are those of `tests/failures.toml`. The list
+`UNREACHED` has what no seed reaches, with the reason, and a long run fails if the list is wrong.
 """
 
 from typing import Final
@@ -15,7 +15,7 @@ WINDOWS: Final = {
     "W4": "zombie after a rebalance sends a batch",
     "W5": "zombie takes over after the true owner",
     "W6": "crash after COMMIT, before publishing",
-    "W7": "crash after publishing, before the acknowledgement is heard",
+    "W7": "crash after publishing, before the acknowledgement arrives",
     "W8": "crash after the acknowledgement, before its mark is committed",
     "W9": "zombie publishes late",
     "W10": "publishing a batch fails",
@@ -23,14 +23,14 @@ WINDOWS: Final = {
     "W12": "commit of group offsets lost",
     "W13": "group offsets gone",
     "W14": "topic recreated, refilled, or past its retention",
-    "W15": "partitions added, commands astray",
+    "W15": "partitions added, commands misrouted",
     "W16": "broker down",
     "W17": "acknowledged events lost by the cluster",
     "W18": "record that is no command",
     "W19": "the same id again",
     "W20": "rebalance with a batch in flight",
     "W21": "two members believe they own a partition",
-    "W22": "database restored to an older time",
+    "W22": "database restored to an earlier state",
     "W23": "clocks that differ and jump",
 }
 SITUATIONS: Final = (
@@ -45,10 +45,12 @@ SITUATIONS: Final = (
     "self trade",
     "one coin in every lane",
     "hot account in every lane",
-    "sweep cut",
-    "sweep taken over",
-    "settlement cut",
-    "settlement taken over",
+    "sweeps left",
+    "sweeps taken over",
+    "settlements left",
+    "settlements taken over",
+    "waiting left",
+    "waiting taken over",
     "refused for its contents",
     "own attempt won",
     "another plan won",
@@ -56,14 +58,16 @@ SITUATIONS: Final = (
     "expelled from the group",
     "topic recreated",
     "topic refilled",
+    "topic replaced",
     "topic past its retention",
     "topic spoilt under a running lane",
     "partitions added",
     "partition not the market's",
+    "market busy",
 )
-"""Paths of the code, and what clients do, that must come up now and then."""
+"""Paths of the code and actions of clients that must occur now and then."""
 UNREACHED: Final[dict[object, str]] = {}
-"""Windows, situations and pairs of fault and await that no seed reaches, and why."""
+"""Windows, situations and pairs of fault and await that no seed reaches, with the reason."""
 
 FAULTS: Final[dict[str, tuple[tuple[Fault, str] | str, ...]]] = {
     "F1": ((Fault.KILL, "poll"),),
@@ -95,7 +99,7 @@ FAULTS: Final[dict[str, tuple[tuple[Fault, str] | str, ...]]] = {
     "F41": ((Fault.REDELIVERED, ""),),
     "F43": ((Fault.OFFSETS_LOST, ""),),
     "F44": ("topic recreated",),
-    "F45": ("topic refilled",),
+    "F45": ("topic refilled", "topic replaced"),
     "F46": ("topic past its retention",),
     "F47": ("partitions added",),
     "F48": ("partition not the market's",),
@@ -103,7 +107,7 @@ FAULTS: Final[dict[str, tuple[tuple[Fault, str] | str, ...]]] = {
     "F61": ((Fault.CLOCK_JUMP, ""),),
     "F64": ((Fault.OUTPUT_DOWN, ""), (Fault.PRODUCE_REFUSED, "send")),
 }
-"""Faults of the checklist: which faults of the simulation they are, and where; or what they do."""
+"""Faults of the checklist, each with its fault and await in the simulation, or with its effect."""
 
 
 REACHED: Final = tuple(window for window in WINDOWS if window not in UNREACHED)

@@ -1,7 +1,7 @@
-"""One seed: a cluster, a database, clients, some workers, and what befalls them until it is quiet.
+"""One seed: a cluster, a database, clients and workers, with faults and then quiet.
 
-The faults end at a time of virtual seconds; from then on everything must be answered and published
-within `LIVELY_S`. Then the workers are asked to end, and `check` looks at what is left.
+The faults end at a virtual time. Then everything must be answered and published within `LIVELY_S`.
+Afterwards the workers are asked to end, and `check` examines the result.
 """
 
 import asyncio
@@ -9,7 +9,7 @@ import contextlib
 import hashlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from random import Random
 from typing import Any, Final
 
@@ -22,9 +22,11 @@ from tests.simulation.loop import SimulatedLoop, StuckError
 from tests.simulation.process import OWNER, Killed, Process
 from tests.support import fake_broker, fake_store
 from tests.support.fake_broker import FakeBroker, FakeKafka
-from tests.support.fake_store import DRAW, FakeDatabase, Row
-from worker import assignment, lane, publisher
-from worker.domain import ids
+from tests.support.fake_database import FakeDatabase
+from tests.support.fake_schema import Row
+from worker import assignment, intake, publisher, takeover, topic_rules
+from worker.adapters.postgres.codes import LedgerKind
+from worker.domain import ids, turns
 from worker.domain.state import StreamKind
 from worker.errors import BrokerError
 from worker.ports import Outgoing, StreamRow, TopicPartition
@@ -32,28 +34,31 @@ from worker.telemetry import Metrics
 from worker.wire import journal
 
 LIVELY_S: Final = 90.0
-"""Within so long after the last fault all must be answered and published."""
+"""Time after the last fault in which everything must be answered and published."""
 LIMBO_S: Final = 10.0
-"""No later than that after the last fault lands what was in limbo."""
+"""Time after the last fault in which every late statement arrives."""
 STOP_S: Final = 20.0
 ROWS_FOR_ONE: Final = 56
-"""One command, one fill or one page's entry never writes more."""
+"""Most rows that one command, one fill or one entry of a page writes."""
 EPOCH_MS: Final = 1_700_000_000_000
+SENDERS_STAMP_MS: Final = 2**62
+"""Time on each record, which counts only while a topic is misconfigured."""
 GROUP: Final = "parity"
 TUNED: Final = (
     (publisher, "QUEUED_BATCHES_MAX", 4),
     (assignment, "QUEUED_RECORDS_MAX", 12),
-    (lane, "COMMANDS_A_BATCH", 16),
-    (lane, "JOURNAL_ROWS_MAX", 3),
+    (turns, "WAITING_MAX", 6),
+    (intake, "COMMANDS_PER_BATCH", 16),
+    (takeover, "JOURNAL_ROWS_MAX", 3),
     (fake_store, "JOURNAL_ROWS_MAX", 3),
     (fake_broker, "FETCH_RECORDS_MAX", 20),
 )
-"""Bounds that thousands of records would reach, so low that a hundred do."""
+"""Bounds that are usually reached by thousands of records, lowered so that a hundred reach them."""
 
 
 @dataclass(slots=True)
 class Result:
-    """What one seed showed."""
+    """The outcome of one seed."""
 
     seed: int
     violations: list[str]
@@ -67,12 +72,12 @@ class Result:
 
     @property
     def digest(self) -> str:
-        """Return what two runs of one seed must agree in."""
+        """Return a hash that is equal in two runs of one seed."""
         return hashlib.sha256(repr(self.history).encode()).hexdigest()
 
 
 class Deaf:
-    """A group member that does nothing with what it is given."""
+    """A group member that ignores its partitions."""
 
     async def assigned(self, partitions: Sequence[TopicPartition]) -> None:
         pass
@@ -83,7 +88,7 @@ class Deaf:
 
 @dataclass
 class World:
-    """Everything that exists in one seed."""
+    """Everything in one seed."""
 
     seed: int
     loop: SimulatedLoop
@@ -122,6 +127,7 @@ class World:
             latency_s=lambda: latency.uniform(0.0005, 0.01),
         )
         self._make_topics()
+        self._note_topics()
         flow = Flow(
             Random(f"{self.seed}/flow"),
             self.orders.partitions,
@@ -138,29 +144,38 @@ class World:
             )
         self.kafka.create_topic(self.dead_letters, 1, log_append_time=False)
 
-    # What others ask.
+    def _note_topics(self) -> None:
+        """Store the ids of the input topics with their streams."""
+        found = self.kafka.describe([self.orders.topic, self.transfers.topic])
+        self.orders, self.transfers = (
+            replace(stream, topic_id=found[stream.topic].topic_id)
+            for stream in (self.orders, self.transfers)
+        )
+
+    # Questions and notes.
 
     def now_ms(self) -> int:
         """Return the broker's time of day."""
         return EPOCH_MS + int(self.loop.time() * 1_000) + self._jump_ms
 
     def note(self, who: str, what: str, more: str = "") -> None:
-        """Write a line of history."""
+        """Add a line to the history."""
         self.history.append((self.loop.time(), who, what, more))
 
     def violation(self, text: str) -> None:
-        """Note that something is not as promised."""
+        """Record a violation."""
         self.violations.append(text)
         self.note("", "VIOLATION", text)
 
     def alarm(self, process: Process, text: str) -> None:
-        """Hear a lane's alarm. A batch that is too large is cut, which is as it should be."""
-        if "54000" not in text:
+        """Record a lane's alarm, except where it reports an injected fault as designed."""
+        refused = text.startswith("fetch_failing") and self.kafka.refused
+        if "54000" not in text and not refused:
             self.alarms.append(text)
         self.note(process.name, "alarm", text)
 
     def window(self, name: str) -> None:
-        """Note that a failure window was reached."""
+        """Record that a failure window was reached."""
         self.windows[name] += 1
 
     def broker(self) -> FakeBroker:
@@ -168,12 +183,12 @@ class World:
         return self.kafka.broker(GROUP)
 
     def stream_of(self, topic: str) -> StreamRow:
-        """Return the stream that comes in by ``topic``."""
+        """Return the stream of an input topic."""
         return self.orders if topic == self.orders.topic else self.transfers
 
     @staticmethod
     def events_topic(kind: StreamKind) -> str:
-        """Return where the events of a stream go."""
+        """Return the topic for the events of a stream."""
         return f"{kind.lower()}-events"
 
     def partitions(self) -> list[TopicPartition]:
@@ -185,7 +200,7 @@ class World:
         ]
 
     def route(self, partition: TopicPartition) -> journal.Route:
-        """Return where the events of a lane go."""
+        """Return the route of a lane's events."""
         stream = self.stream_of(partition.topic)
         return journal.Route(
             stream=stream.stream,
@@ -202,12 +217,12 @@ class World:
         return self.database.tables["lanes"][number,]
 
     def owner_of(self, partition: TopicPartition) -> str:
-        """Return whom the database holds for the owner of a lane."""
+        """Return the owner of a lane in the database."""
         owner: str = self.lane_row(partition)["owner"]
         return owner
 
     def recorded_mark(self, partition: TopicPartition) -> int:
-        """Return up to which batch the database knows a lane to be published."""
+        """Return the number of a lane's last batch that the database knows as published."""
         mark: int = self.lane_row(partition)["published_batch_no"]
         return mark
 
@@ -216,11 +231,11 @@ class World:
         return max(map(check.seq_of, check.published(self, partition)), default=0)
 
     def another_is_ready(self, process: Process, partition: TopicPartition) -> bool:
-        """Return whether another process takes commands of that partition."""
+        """Return whether another process accepts commands of that partition."""
         return any(other.is_ready(partition) for other in self.processes if other is not process)
 
     def another_holds(self, process: Process, partition: TopicPartition) -> bool:
-        """Return whether another process owns that partition, for the group and for itself."""
+        """Return whether another process owns that partition, in its own view and the group's."""
         return any(
             other.is_ready(partition) and other.holds(partition)
             for other in self.processes
@@ -228,7 +243,7 @@ class World:
         )
 
     def is_stale_publisher(self, process: Process, records: Sequence[Outgoing]) -> bool:
-        """Return whether it publishes for a lane that is no longer its own."""
+        """Return whether the process publishes for a lane that another process owns."""
         inputs = {self.events_topic(s.kind): s.topic for s in (self.orders, self.transfers)}
         record = next((record for record in records if record.topic in inputs), None)
         if record is None:
@@ -237,10 +252,13 @@ class World:
         return self.owner_of(partition) != process.name
 
     def note_situations(self) -> None:
-        """Note what clients and the group have done that should come up now and then."""
+        """Record the situations that the actions of clients and the group have caused."""
         self.windows["expelled from the group"] += self.kafka.expelled
         self.windows["partition not the market's"] += sum(
             "WRONG_PARTITION" in row["events"] for row in self.database.rows("batches")
+        )
+        self.windows["market busy"] += sum(
+            "MARKET_BUSY" in row["events"] for row in self.database.rows("batches")
         )
         for name, accounts in (
             ("one coin in every lane", ADVERSARIES),
@@ -251,17 +269,17 @@ class World:
                 self.windows[name] += len(drawn) == self.orders.partitions
 
     def _lanes_drawn_to(self, account: str) -> set[int]:
-        """Return into which lanes an account's money was drawn."""
+        """Return the lanes that have drawn an account's money."""
         return {
             row["lane"]
-            for row in self.database.rows("ledger")
-            if row["account"] == account and row["kind"] == DRAW and row["amount"] > 0
+            for row in self.database.rows("postings")
+            if row["account"] == account and row["kind"] == LedgerKind.DRAW and row["amount"] > 0
         }
 
-    # What happens.
+    # The course of events.
 
     async def live(self) -> None:
-        """Let everything happen, until it is quiet or ought to be."""
+        """Run until everything is quiet, or report a violation when time is up."""
         for sending in self.sendings:
             self.loop.call_at(sending.at_s, self._arrive, sending)
         for strike in self.faults.strikes:
@@ -280,21 +298,21 @@ class World:
 
     def _arrive(self, sending: Sending) -> None:
         topic = self.orders.topic if sending.orders else self.transfers.topic
-        record = Outgoing(topic, sending.partition, sending.key, sending.value, (), 0)
-        self.kafka.append([record])
+        _, _, partition, key, value = sending
+        self.kafka.append([Outgoing(topic, partition, key, value, (), SENDERS_STAMP_MS)])
 
     @property
     def is_running(self) -> bool:
-        """Return whether workers run, or will."""
+        """Return whether workers run or will be started."""
         return not self._stopping
 
     def begin_again(self) -> None:
-        """Start a worker after all were asked to end."""
+        """Start a worker again after all were asked to end."""
         self._stopping = False
         self._bear()
 
     def _bear(self) -> None:
-        """Start a process; when it ends another takes its place."""
+        """Start a process. Another replaces it when it ends."""
         if self._stopping:
             return
         self._born += 1
@@ -313,42 +331,78 @@ class World:
         self.note("", str(fault), f"{lasts_s:.1f} s")
         self.faults.strike(fault, lasts_s)
         alive = [process for process in self.processes if not process.ended]
-        victim = alive[int(strike.dice * len(alive))] if alive else None
+        if alive:
+            self._strike_process(alive[int(strike.dice * len(alive))], fault, lasts_s)
+        self._strike_cluster(strike)
+
+    def _strike_process(self, victim: Process, fault: Fault, lasts_s: float) -> None:
         match fault:
-            case Fault.ZOMBIE if victim is not None:
+            case Fault.ZOMBIE:
                 victim.silence(lasts_s + 6.0)
-            case Fault.TERM if victim is not None:
+            case Fault.TERM:
                 victim.terminate()
+            case Fault.REDELIVERED:
+                self._deliver_again(victim)
+            case _:
+                pass  # It strikes something else.
+
+    def _strike_cluster(self, strike: Strike) -> None:
+        fault = strike.fault
+        match fault:
             case Fault.BROKER_DOWN:
                 self.window("W16")
                 self.kafka.down = True
                 self.loop.call_at(self.faults.down_until_s[fault], self._broker_up)
-            case Fault.REDELIVERED if victim is not None:
-                self._deliver_again(victim)
             case Fault.REBALANCE:
-                self.loop.create_task(self._rebalances(lasts_s))
+                self.loop.create_task(self._rebalances(strike.lasts_s))
             case Fault.OFFSETS_LOST:
                 self.window("W13")
                 self.kafka.committed.clear()
             case Fault.CLOCK_JUMP:
                 self.window("W23")
                 self._jump_ms += int((strike.dice - 0.5) * 7_200_000)
+            case Fault.FETCH_REFUSED:
+                self._refuse_fetches(strike)
+            case Fault.SENDERS_STAMPS:
+                self._let_senders_stamp()
             case _:
-                """It only lasts."""
+                pass  # These faults act while they last.
 
     @staticmethod
     def _deliver_again(process: Process) -> None:
-        """Begin once more at the first record, as an operator's reset does."""
+        """Seek to the first record, as an operator's reset does."""
         for consumer in process.members():
             for partition in sorted(consumer.assignment()):
                 consumer.seek(partition, 0)
+
+    def _refuse_fetches(self, strike: Strike) -> None:
+        """Let the brokers refuse the fetches of one partition, then deliver again."""
+        partitions = self.partitions()
+        partition = partitions[int(strike.dice * len(partitions))]
+
+        def heal() -> None:
+            self.kafka.refused.pop(partition, None)
+            self.kafka.wake()
+
+        self.kafka.refused[partition] = "the simulation refuses it"
+        self.loop.call_later(strike.lasts_s, heal)
+
+    def _let_senders_stamp(self) -> None:
+        """Switch the inputs to CreateTime, and back when no such fault lasts."""
+        lasts = self.faults.lasting(Fault.SENDERS_STAMPS)
+        for topic in (self.orders.topic, self.transfers.topic):
+            value = "CreateTime" if lasts else topic_rules.LOG_APPEND_TIME
+            self.kafka.configure(topic, topic_rules.STAMPS, value)
+        if lasts:
+            at_s = self.faults.down_until_s[Fault.SENDERS_STAMPS]
+            self.loop.call_at(at_s, self._let_senders_stamp)
 
     def _broker_up(self) -> None:
         self.kafka.down = self.faults.lasting(Fault.BROKER_DOWN)
         self.kafka.wake()
 
     async def _rebalances(self, lasts_s: float) -> None:
-        """Let a member come and go."""
+        """Let a member join and leave repeatedly."""
         end_s = min(self.loop.time() + lasts_s, self.faults.until_s)
         topics = (self.orders.topic, self.transfers.topic)
         if self.random.random() < 0.3:
@@ -368,12 +422,12 @@ class World:
         return not self._unquiet()
 
     def _unquiet(self) -> str:
-        """Return what is still to be done, in words."""
+        """Describe the remaining work, or return an empty text."""
         for partition in self.partitions():
             row, end = self.lane_row(partition), self.kafka.log(partition).end
             if row["next_offset"] != end or row["resume"]:
                 at = row["next_offset"]
-                return f"{partition} stands at {at} of {end}, {row['resume'][:60]!r}"
+                return f"{partition} is at {at} of {end}, {row['resume'][:60]!r}"
             last = self.last_published(partition)
             if last != row["last_seq"]:
                 return f"{partition} has published up to {last} of {row['last_seq']}"
@@ -397,7 +451,7 @@ class World:
 
 @contextlib.contextmanager
 def tuned() -> Iterator[None]:
-    """Lower the bounds that only thousands of records reach, and keep the log quiet."""
+    """Lower the bounds that only thousands of records reach, and silence the log."""
     before = [(module, name, getattr(module, name)) for module, name, _ in TUNED]
     config = structlog.get_config()
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(50))
@@ -436,7 +490,7 @@ def _run(seed: int, loop: SimulatedLoop, prepare: Callable[[World], None]) -> Re
     def unhandled(_: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
         error = context.get("exception")
         if not isinstance(error, Killed | asyncio.CancelledError | StuckError):
-            world.violation(f"nobody handled {context['message']} {error!r}")
+            world.violation(f"unhandled: {context['message']} {error!r}")
 
     loop.on_task = adopt
     loop.set_exception_handler(unhandled)
@@ -465,7 +519,7 @@ def _run(seed: int, loop: SimulatedLoop, prepare: Callable[[World], None]) -> Re
 
 
 def _end(loop: SimulatedLoop) -> None:
-    """Let nothing be left over."""
+    """Cancel all remaining tasks."""
     for _ in range(5):
         tasks = asyncio.all_tasks(loop)
         for task in tasks:

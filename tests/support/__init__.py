@@ -1,1 +1,1 @@
-"""What tests share: fakes of the ports, and how to wait for something. No test lives here."""
+"""Helpers that tests share, such as fakes of the ports and a bounded wait. No test is here."""

@@ -1,15 +1,16 @@
-"""Commands driven through plan and store until they are committed, and batches made wrong.
+"""Commands that are planned and committed through a store, and wrong batches.
 
-A ``Desk`` is a lane without Kafka: it knows the port ``Store`` and nothing of its database. What is
-special to PostgreSQL (a migrated database, raw rows) stands below it.
+A ``Desk`` is a lane without Kafka. It uses the port ``Store`` and does not know its database. The
+parts that need PostgreSQL (a migrated database, raw rows) are at the end of this file.
 """
 
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from itertools import count
-from typing import Any, Final, Self, TypeVar
+from functools import partial
+from itertools import count, cycle
+from typing import Any, Self, TypedDict, TypeVar, Unpack
 
 import asyncpg
 from typing_extensions import override
@@ -18,8 +19,12 @@ from tests.support import dialect
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.connect import Connect, connect
 from worker.adapters.postgres.migrate import migrate
+from worker.adapters.postgres.parameters import PARAMETERS
 from worker.adapters.postgres.store import PostgresStore
+from worker.adapters.system import system
+from worker.decisions import Tried
 from worker.domain import ids
+from worker.domain.book import OpenOrder
 from worker.domain.commands import (
     CancelOrder,
     Command,
@@ -33,12 +38,13 @@ from worker.domain.commands import (
     TimeInForce,
     Withdraw,
 )
-from worker.domain.plan import Answer, Batch, PayPage, Step, plan
-from worker.domain.state import Facts, Home, Lack, LaneState, Limits, StreamKind
+from worker.domain.facts import Facts, Limits
+from worker.domain.plan import AnswerCommands, Batch, PayPage, Step
+from worker.domain.state import Home, LaneState, StreamKind
 from worker.domain.units import (
     CASH_MAX,
     AccountId,
-    Lane,
+    LaneId,
     MarketId,
     Money,
     Offset,
@@ -48,67 +54,35 @@ from worker.domain.units import (
     TransferId,
 )
 from worker.errors import Conflict, Refused
-from worker.ports import LaneRow, Seal, Statement, Store
-from worker.wire import facts as facts_text
-from worker.wire import journal
-from worker.wire import resume as resume_text
+from worker.ports import BEFORE_ORDERS, LaneRow, OrderCursor, Statement, Store, StreamRow
+from worker.seal import plan_fully, seal
+from worker.takeover import load
 
 ORDERS, TRANSFERS = "orders-1", "transfers-1"
 ORDER_LANES, TRANSFER_LANES = 2, 1
-READINGS_MAX = 16
+TRIES_MAX = 16
 TIMEOUT_S = 10.0
 REFUSALS_MAX = 60
 
 T = TypeVar("T")
 
-TABLES: Final = {
-    name: 16 + number
-    for number, name in enumerate(
-        [
-            "accounts",
-            "markets",
-            "market_changes",
-            "orders",
-            "order_changes",
-            "trades",
-            "draws",
-            "transfers",
-            "payees",
-            "pockets",
-        ]
-    )
-}
-"""Where each table's JSON stands among the parameters of a batch."""
-SCALARS: Final = {
-    name: number
-    for number, name in enumerate(
-        [
-            "lane",
-            "epoch",
-            "batch_no",
-            "next_offset",
-            "last_seq",
-            "lane_time_ms",
-            "last_record_sha",
-            "resume",
-            "published_batch_no",
-            "batch_id",
-            "first_offset",
-            "first_seq",
-            "owner",
-            "plan_hash",
-            "facts",
-            "events",
-        ]
-    )
-}
-
 Row = dict[str, Any]
+
+
+async def open_orders(store: Store, lane: LaneId) -> list[tuple[MarketId, OpenOrder]]:
+    """Return all open orders that a store would load, oldest first."""
+    found: list[tuple[MarketId, OpenOrder]] = []
+    after: OrderCursor | None = BEFORE_ORDERS
+    while after is not None:
+        page = await store.open_orders(lane, after)
+        found += page.orders
+        after = page.last
+    return sorted(found, key=lambda entry: entry[1].seq)
 
 
 @dataclass
 class Desk:
-    """One lane: its store, what it holds in memory, and the epoch it holds it under."""
+    """One lane with its store, its state in memory and its epoch."""
 
     store: Store
     home: Home
@@ -118,30 +92,14 @@ class Desk:
     limits: Limits = field(default_factory=lambda: Limits(2_500))
     published_batch_no: int = 0
     log: list[Received] = field(default_factory=list)
-    """All commands that it was to run."""
+    """All commands given to the desk."""
 
     @classmethod
     async def open(cls, store: Store, home: Home, owner: str = "desk") -> Self:
         """Take the lane over and load it."""
         row = await store.take_over(home.stream, home.partition, owner)
-        sweep, settlements = resume_text.decode(row.resume)
-        state = LaneState(
-            replace(home, lane=row.lane),
-            batch_no=row.batch_no,
-            next_offset=Offset(row.next_offset),
-            last_seq=row.last_seq,
-            lane_time_ms=row.lane_time_ms,
-            last_record_sha=row.last_record_sha,
-            cash_in_net=row.cash_in_net,
-            sweep=sweep,
-            settlements=settlements,
-        )
-        state.markets = {market.market_id: market for market in await store.markets(row.lane)}
-        for market_id, order in await store.open_orders(row.lane):
-            if sweep is None or order.key != sweep.order.key:
-                state.book(market_id).add(order)
-        for book in state.books.values():
-            book.keep()
+        stream = StreamRow(home.stream, "", home.kind, home.partitions, 0)
+        state = await load(store, stream, home.partition, row, system())
         return cls(store, state.home, owner, row.epoch, state)
 
     async def run(self, *commands: Command, facts: Facts | None = None) -> list[Batch]:
@@ -150,8 +108,8 @@ class Desk:
         left = [received(Offset(first + n), command) for n, command in enumerate(commands)]
         self.log += left
         done = []
-        while left or self.state.sweep is not None:
-            batch = await self.carry_out(Answer(left), facts)
+        while left or self.state.sweeps:
+            batch = await self.carry_out(in_order(self.state, left), facts)
             done.append(batch)
             left = left[batch.answered :]
         return done
@@ -162,15 +120,17 @@ class Desk:
             await self.carry_out(PayPage(self.state.settlements[0].market_id))
 
     async def carry_out(self, step: Step, facts: Facts | None = None) -> Batch:
-        """Commit one step, planned again on fresh facts if a constraint refused it."""
+        """Commit one step. Plan it again with fresh facts if a constraint refuses it."""
         facts = facts or Facts()
-        for _ in range(READINGS_MAX):
+        for _ in range(TRIES_MAX):
             batch = await self.plan(step, facts)
+            statement = self.statement(batch)
             try:
-                await self.store.commit(self.statement(batch))
+                await self.store.commit(statement)
             except Refused:
                 batch.discard()
-                facts = batch.facts.and_read(await self.store.read(self.home, _named(batch)))
+                named = Tried.of(batch, statement).named
+                facts = batch.facts.and_read(await self.store.read(self.home, named))
             else:
                 batch.adopt()
                 return batch
@@ -178,35 +138,26 @@ class Desk:
 
     async def plan(self, step: Step, facts: Facts | None = None) -> Batch:
         """Plan a step, reading whatever it lacks."""
-        facts = facts or Facts()
-        for _ in range(READINGS_MAX):
-            planned = plan(self.state, step, facts, self.limits)
-            if isinstance(planned, Batch):
-                return planned
-            facts = facts.and_read(await self.store.read(self.home, planned))
-        raise AssertionError("the plan keeps asking for facts")
+        read = partial(self.store.read, self.home)
+        return await plan_fully(self.state, step, facts or Facts(), self.limits, read)
 
     async def answer(self, *commands: Command) -> Batch:
         """Plan an answer to commands that are next in the lane, and do not commit it."""
         first = self.state.next_offset
         return await self.plan(
-            Answer([received(Offset(first + n), command) for n, command in enumerate(commands)])
+            AnswerCommands(
+                [received(Offset(first + n), command) for n, command in enumerate(commands)]
+            )
         )
 
     def statement(self, batch: Batch) -> Statement:
         """Return the statement that commits a batch."""
-        seal = Seal(
-            epoch=self.epoch,
-            owner=self.owner,
-            published_batch_no=self.published_batch_no,
-            facts=facts_text.encode(batch.facts, batch.limits, batch.step, 0),
-            events=journal.encode(batch.draft.entries, self.home.kind),
-            resume=resume_text.encode(batch.sweep, batch.settlements),
-        )
-        return self.store.statement(batch, seal)
+        published = self.published_batch_no
+        sealed = seal(batch, epoch=self.epoch, owner=self.owner, published_batch_no=published)
+        return self.store.statement(batch, sealed)
 
     async def prepared(self, *commands: Command) -> Statement:
-        """Return a good statement that was not sent; the desk is as it was before."""
+        """Return a valid statement without sending it, and without a change of the desk."""
         batch = await self.answer(*commands)
         statement = self.statement(batch)
         batch.discard()
@@ -220,22 +171,17 @@ class Desk:
         await self.run(command, facts=rejected)
 
 
+def in_order(state: LaneState, left: Sequence[Received]) -> AnswerCommands:
+    """Return the step that ends a sweep and then answers commands, without other turns."""
+    sweep = state.sweeps[0].market_id if state.sweeps else None
+    return AnswerCommands(left, sweep)
+
+
 def received(offset: Offset, command: Command) -> Received:
     return Received(offset, 1_000 + offset, f"{offset:064x}", command)
 
 
-def _named(batch: Batch) -> Lack:
-    """Return all that a refused batch may have been wrong about."""
-    draft = batch.draft
-    return Lack(
-        accounts=set(draft.purses),
-        positions=set(draft.positions),
-        orders={row.ref for row in draft.new_orders.values()},
-        transfers={row.ref for row in draft.transfers.values()},
-    )
-
-
-# Commands in few words.
+# Short forms of commands.
 
 
 def deposit(account: str, amount: int, transfer_id: str | None = None) -> Deposit:
@@ -254,14 +200,21 @@ def withdraw(account: str, amount: int, transfer_id: str | None = None) -> Withd
     )
 
 
-def open_market(market: str, payout: int = 100) -> OpenMarket:
+def open_market(
+    market: str, payout: int = 100, *, operator: str = "op", title: str | None = None
+) -> OpenMarket:
     return OpenMarket(
-        market_id=MarketId(market), operator_id=AccountId("op"), payout=payout, title=market
+        market_id=MarketId(market),
+        operator_id=AccountId(operator),
+        payout=payout,
+        title=market if title is None else title,
     )
 
 
-def resolve(market: str, outcome: Outcome = Outcome.YES) -> ResolveMarket:
-    return ResolveMarket(market_id=MarketId(market), operator_id=AccountId("op"), outcome=outcome)
+def resolve(market: str, outcome: Outcome = Outcome.YES, *, operator: str = "op") -> ResolveMarket:
+    return ResolveMarket(
+        market_id=MarketId(market), operator_id=AccountId(operator), outcome=outcome
+    )
 
 
 def cancel(market: str, account: str, order_id: str) -> CancelOrder:
@@ -270,34 +223,47 @@ def cancel(market: str, account: str, order_id: str) -> CancelOrder:
     )
 
 
+class Terms(TypedDict, total=False):
+    """Differences from an order to buy 1 at 10, GTC."""
+
+    side: Side
+    price: int
+    quantity: int
+    time_in_force: TimeInForce
+
+
+def place(market: str, account: str, order_id: str, **terms: Unpack[Terms]) -> PlaceOrder:
+    return PlaceOrder(
+        market_id=MarketId(market),
+        account_id=AccountId(account),
+        order_id=OrderId(order_id),
+        side=terms.get("side", Side.BUY),
+        price=Price(terms.get("price", 10)),
+        quantity=Quantity(terms.get("quantity", 1)),
+        time_in_force=terms.get("time_in_force", TimeInForce.GTC),
+    )
+
+
 _order_numbers = count(1)
 
 
 def buy(market: str, account: str, quantity: int, price: int, order_id: str = "") -> PlaceOrder:
-    return _place(Side.BUY, market, account, (quantity, price), order_id)
+    order_id = order_id or f"o-{next(_order_numbers)}"
+    return place(market, account, order_id, price=price, quantity=quantity)
 
 
 def sell(market: str, account: str, quantity: int, price: int, order_id: str = "") -> PlaceOrder:
-    return _place(Side.SELL, market, account, (quantity, price), order_id)
+    return replace(buy(market, account, quantity, price, order_id), side=Side.SELL)
 
 
-def _place(
-    side: Side, market: str, account: str, terms: tuple[int, int], order_id: str
-) -> PlaceOrder:
-    quantity, price = terms
-    return PlaceOrder(
-        market_id=MarketId(market),
-        account_id=AccountId(account),
-        order_id=OrderId(order_id or f"o-{next(_order_numbers)}"),
-        side=side,
-        price=Price(price),
-        quantity=Quantity(quantity),
-        time_in_force=TimeInForce.GTC,
-    )
+def crossing(markets: Sequence[str], orders: int) -> list[PlaceOrder]:
+    """Return crossing orders of two rich accounts, in each market in turn."""
+    half = zip(range(orders // 2), cycle(markets), strict=False)
+    return [order for _, m in half for order in (sell(m, "a", 1, 50), buy(m, "b", 1, 50))]
 
 
 def market_at(partition: int, name: str) -> MarketId:
-    """Return a market's name that lives in a partition of the orders stream."""
+    """Return the name of a market in a partition of the orders stream."""
     return next(
         MarketId(f"{name}-{n}")
         for n in count()
@@ -318,35 +284,36 @@ def account_key(account: str) -> str:
 
 def altered(statement: Statement, table: str, change: Callable[[list[Row]], object]) -> Statement:
     """Return the statement with the rows of one table changed in place by ``change``."""
-    number = TABLES[table]
-    rows = json.loads(str(statement.parameters[number]))
+    rows = rows_of(statement, table)
     change(rows)
-    return _with(statement, number, json.dumps(rows))
+    return rescaled(statement, **{table: json.dumps(rows)})
 
 
-def rescaled(statement: Statement, **scalars: object) -> Statement:
-    """Return the statement with some of its scalar parameters replaced."""
-    for name, value in scalars.items():
-        statement = _with(statement, SCALARS[name], value)
-    return statement
+def rescaled(statement: Statement, **given: object) -> Statement:
+    """Return the statement with some of its parameters replaced."""
+    assert given.keys() <= {parameter.name for parameter in PARAMETERS}
+    values = zip(PARAMETERS, statement.parameters, strict=True)
+    changed = tuple(given.get(parameter.name, value) for parameter, value in values)
+    return replace(statement, parameters=changed)
+
+
+def given(statement: Statement, name: str) -> Any:  # noqa: ANN401 - a parameter
+    """Return a parameter of a statement."""
+    values = zip(PARAMETERS, statement.parameters, strict=True)
+    return next(value for parameter, value in values if parameter.name == name)
 
 
 def rows_of(statement: Statement, table: str) -> list[Row]:
-    """Return the rows that a statement states for a table."""
-    rows: list[Row] = json.loads(str(statement.parameters[TABLES[table]]))
+    """Return the rows of a table in a statement."""
+    rows: list[Row] = json.loads(given(statement, table))
     return rows
-
-
-def _with(statement: Statement, number: int, value: object) -> Statement:
-    before = statement.parameters
-    return replace(statement, parameters=(*before[:number], value, *before[number + 1 :]))
 
 
 # A database of PostgreSQL.
 
 
 class _Insistent(PostgresStore):
-    """Sends the same again when the line refuses a commit, as a lane does; loses races as ever."""
+    """A store that retries a commit refused by the proxy, as a lane does, and may lose races."""
 
     @override
     async def take_over(self, stream: str, partition: int, owner: str) -> LaneRow:
@@ -378,7 +345,7 @@ class Books:
     stores: list[PostgresStore] = field(default_factory=list)
 
     def store(self) -> PostgresStore:
-        """Return a new store, closed with the books."""
+        """Return a new store that is closed with the books."""
         made = _Insistent if dialect.REFUSES_COMMITS else PostgresStore
         store = made(
             self.url,
@@ -397,6 +364,13 @@ class Books:
         """Open a desk for the lane of the transfers stream."""
         return await Desk.open(self.store(), transfers_home())
 
+    async def offer(self, market: MarketId) -> Desk:
+        """Return a lane in which Ben offers 10 at 50, with cash in his and in Ann's wallet."""
+        transfers, desk = await self.transfers(), await self.orders()
+        await transfers.run(*(deposit(name, 10_000, "1") for name in ("ann", "ben")))
+        await desk.run(open_market(market), sell(market, "ben", 10, 50, "offer"))
+        return desk
+
     async def dump(self) -> dict[str, list[str]]:
         """Return every row of every table, as text, sorted."""
         found = await self.connection.fetch(
@@ -410,30 +384,30 @@ class Books:
         return [text for (text,) in rows]
 
     async def value(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401 - whatever it asks
-        """Return the one value that a query finds."""
+        """Return the single value that a query selects."""
         return await self.connection.fetchval(sql, *arguments)
 
     async def rows(self, sql: str, *arguments: object) -> Sequence[tuple[Any, ...]]:
-        """Return what a query finds."""
+        """Return the rows that a query selects."""
         return [tuple(row) for row in await self.connection.fetch(sql, *arguments)]
 
 
 def orders_home(partition: int) -> Home:
     """Return a lane of the orders stream."""
-    lane = Lane(partition)
+    lane = LaneId(partition)
     return Home(lane, ORDERS, partition, ORDER_LANES, StreamKind.ORDERS, CASH_MAX)
 
 
 def transfers_home() -> Home:
     """Return the lane of the transfers stream."""
-    return Home(Lane(ORDER_LANES), TRANSFERS, 0, TRANSFER_LANES, StreamKind.TRANSFERS, CASH_MAX)
+    return Home(LaneId(ORDER_LANES), TRANSFERS, 0, TRANSFER_LANES, StreamKind.TRANSFERS, CASH_MAX)
 
 
 @asynccontextmanager
 async def opened(
     url: str, *, in_steps: bool = False, connect: Connect = connect
 ) -> AsyncIterator[Books]:
-    """Migrate an empty database, register its streams, and close everything in the end."""
+    """Migrate an empty database, register its streams, and close everything at the end."""
     await migrate(url, timeout_s=TIMEOUT_S)
     connection = await asyncpg.connect(dialect.direct(url))
     books = Books(url, connection, in_steps or dialect.IN_STEPS, connect)

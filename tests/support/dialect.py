@@ -1,9 +1,9 @@
-"""Other ways to the database than the straight one, for tests that do not say which they take.
+"""Ways to the database through a proxy, for tests that do not choose a way themselves.
 
-``make test-dialect`` goes through a proxy that it starts before the tests' server. ``make
-test-ways`` (``PARITY_TEST_WAY``) commits in steps, to a target that takes no batch as one
-statement, and then with conflicts at COMMIT. What a worker asks goes that way. What a test does to
-the tables behind its back does not: some of that DSQL refuses.
+``make test-dialect`` uses a proxy in front of the tests' server. ``make test-ways``
+(``PARITY_TEST_WAY``) commits in steps, to a target that refuses the batch as one statement, and
+then with conflicts at COMMIT. Workers connect that way. A test's own access to the tables is
+direct, because DSQL refuses some of it.
 """
 
 import os
@@ -27,7 +27,7 @@ _lines: Final[list[DsqlLine]] = []
 
 @dataclass(slots=True)
 class Tally:
-    """What went by the lines of this way: batches and all commits, and what was refused."""
+    """Batches, commits and refusals on this way."""
 
     batches: int = 0
     commits: int = 0
@@ -42,7 +42,7 @@ class Tally:
 
 
 def tally() -> Tally:
-    """Return what went by since the last time."""
+    """Return the counts since the last call."""
     counted = Tally()
     for line in _lines:
         refused = line.refused[Refusal.CONFLICT] + line.refused[Refusal.SCHEMA_CHANGED]
@@ -52,18 +52,18 @@ def tally() -> Tally:
 
 
 def through(url: str) -> str:
-    """Return the address of a database by way of the proxy, if there is one."""
+    """Return the address of a database through the proxy, if there is one."""
     return _at(PROXY_URL, url)
 
 
 def direct(url: str) -> str:
-    """Return the address of a database on its server, whichever way ``url`` goes."""
+    """Return the direct address of a database, whichever way ``url`` goes."""
     return _at(_SERVER_URL, url) if PROXY_URL else _around.get(url, url)
 
 
 @asynccontextmanager
 async def way(url: str) -> AsyncIterator[str]:
-    """Yield the address of a database by the way that is to be taken to it."""
+    """Yield the address of a database on the way that the tests run."""
     if not (IN_STEPS or REFUSES_COMMITS):
         yield through(url)
         return

@@ -1,448 +1,141 @@
-"""The core at work without Kafka or a database: lanes, and the tables that they share.
+"""The core at work without Kafka: lanes over the in-memory database that they share.
 
-``Database`` does what ``commit_batch.sql`` does, from the rows of a batch alone: it derives the
-money, and refuses what the SQL would refuse. What a lane recovers from is ``Refused``; anything
-else is a bug and fails the test. ``Exchange`` drives the lanes over it, in a chosen order, and
-looks after every batch whether memory and tables still agree. No I/O, clock or chance but
-``Habits.rng``.
+``Exchange`` drives the lanes in a chosen order, and compares their memory with the tables after
+every batch. A lane recovers from a lost race. Any other refusal is a bug and fails the test. No
+I/O, clock or chance except ``Habits.rng``.
 """
 
 import json
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections import Counter, OrderedDict, defaultdict
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from random import Random
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+from unittest.mock import patch
 
+from tests.support.fake_database import BatchStatement, FakeDatabase, Reading
+from worker.adapters.postgres.parameters import statement
+from worker.audit.records import StoredBatch
 from worker.domain import ids
+from worker.domain import plan as plan_module
 from worker.domain.book import Book, OpenOrder
 from worker.domain.commands import (
     Command,
     Deposit,
-    Outcome,
     Received,
     Side,
     Unreadable,
     Withdraw,
 )
-from worker.domain.draft import MarketChange, OrderRow, TransferRow
-from worker.domain.events import DeadLetter, Event, EventType, First
-from worker.domain.plan import Answer, Batch, DrawRow, Gather, PayPage, PocketRow, Step, plan
-from worker.domain.state import (
-    DeadOrder,
+from worker.domain.draft import Draft
+from worker.domain.events import Event
+from worker.domain.facts import (
     Facts,
-    Home,
     Lack,
-    LaneState,
     Limits,
-    Market,
-    MarketStatus,
-    OrderAnswer,
-    OrderStatus,
-    Page,
-    PageRequest,
-    Payee,
-    StreamKind,
-    TransferAnswer,
 )
+from worker.domain.marks import mark, rollback
+from worker.domain.plan import AnswerCommands, Batch, Gather, Step, plan, shortened
+from worker.domain.rows import DrawRow, PocketRow
+from worker.domain.state import Home, LaneState, StreamKind
 from worker.domain.transfers import Gathering
+from worker.domain.turns import Turns, answering, long_work
 from worker.domain.units import (
     CASH_MAX,
     ESCROW,
     OUTSIDE,
     TRANSFER_MAX,
-    WALLET,
     AccountId,
-    Lane,
-    MarketId,
+    LaneId,
     Money,
     Offset,
-    Quantity,
 )
+from worker.errors import Refused
+from worker.seal import seal
 from worker.wire import events as wire_events
-from worker.wire import facts as wire_facts
-from worker.wire import journal, resume
+from worker.wire import resume
 
-Pocket = tuple[str, Lane]
 ROWS_MIN: Final = 45
 """A fill between two accounts that draw from four pockets each fits into no less."""
 
 
-class Refused(Exception):
-    """The batch lost a race: these accounts lack money where the plan took it, or ids are taken."""
-
-    def __init__(self, accounts: frozenset[str], *, ids_taken: bool) -> None:
-        super().__init__(accounts, ids_taken)
-        self.accounts = accounts
-        self.ids_taken = ids_taken
+RACES: Final = frozenset({"batches_pockets_missed", "orders_pkey", "transfers_pkey"})
+"""Guards that refuse a batch because another lane, or an old id, came first."""
 
 
-class Entry(NamedTuple):
-    """A ledger row."""
+class Database(FakeDatabase):
+    """The tables that the lanes of an exchange share, and questions of the laws about them."""
 
-    cause: str
-    account: str
-    lane: Lane
-    market: str
-    amount: int
+    def __init__(self, counts: Mapping[StreamKind, int]) -> None:
+        super().__init__()
+        self.reading = Reading(self)
+        self.transfer_lanes: set[LaneId] = set()
+        for kind, partitions in counts.items():
+            stream = self.register(kind.lower(), kind.lower(), kind, partitions)
+            lanes = range(stream.first_lane, stream.first_lane + partitions)
+            if kind is StreamKind.TRANSFERS:
+                self.transfer_lanes |= {LaneId(number) for number in lanes}
 
+    def commit(self, batch: Batch) -> tuple[StoredBatch, int]:
+        """Commit a batch. Return its row, and how many it wrote. Raises Refused on a lost race."""
+        pockets = [(row.account, row.lane) for row in batch.pockets()]
+        assert pockets == sorted({*pockets}), "each pocket is named once, in the order of all lanes"
+        published = batch.draft.state.batch_no
+        made = statement(batch, seal(batch, epoch=0, owner="", published_batch_no=published))
+        try:
+            run = BatchStatement(self, made.parameters).execute()
+        except Refused as refused:
+            if refused.constraint in RACES:
+                raise
+            raise AssertionError(f"the database refused a right batch: {refused}") from refused
+        run.commit()
+        (row,) = [row for (table, _), row in run.writes.items() if table == "batches"]
+        return StoredBatch._make(row[name] for name in StoredBatch._fields), len(run.writes)
 
-@dataclass(slots=True)
-class MarketRow:
-    """A market's row with its money."""
-
-    market: Market
-    lane: Lane
-    escrow: int = 0
-    open_interest: int = 0
-
-
-@dataclass(slots=True)
-class Derived:
-    """What the statement derives from what was traded. Holdings are (market, account)."""
-
-    legs: Counter[tuple[str, str]] = field(default_factory=Counter)
-    opened: Counter[str] = field(default_factory=Counter)
-    paid: dict[tuple[str, str], int] = field(default_factory=dict)
-    entries: list[Entry] = field(default_factory=list)
-    changes: Counter[Pocket] = field(default_factory=Counter)
-
-
-class Database:
-    """The tables, keyed as in SQL. One commit is one transaction."""
-
-    def __init__(self, transfer_lanes: frozenset[Lane]) -> None:
-        self.transfer_lanes = transfer_lanes
-        self.accounts: dict[str, AccountId] = {}
-        self.pockets: dict[str, dict[Lane, int]] = defaultdict(dict)
-        self.positions: Counter[tuple[str, str]] = Counter()
-        self.markets: dict[str, MarketRow] = {}
-        self.orders: dict[str, tuple[Lane, OrderRow]] = {}
-        self.transfers: dict[str, TransferRow] = {}
-        self.payouts: dict[tuple[str, str], int] = {}
-        self.ledger: dict[tuple[str, str, Lane, str], int] = {}
-        self.batch_no: Counter[Lane] = Counter()
-        self.last_seq: Counter[Lane] = Counter()
-
-    def commit(self, batch: Batch) -> int:
-        """Do what the statement does, or refuse it whole; return the rows that it writes."""
-        home = batch.draft.state.home
-        assert batch.batch_no == self.batch_no[home.lane] + 1, "the fence"
-        events = [entry for entry in batch.draft.entries if isinstance(entry, Event)]
-        seqs = [event.seq for event in events]
-        assert seqs == [self.last_seq[home.lane] + n for n in range(1, len(seqs) + 1)]
-        derived = self._derive(batch)
-        pockets = batch.pockets()
-        self._check_races(batch, pockets)
-        self._check_money(derived, pockets)
-        markets = self._markets_after(batch, derived)
-        rows = self._write(batch, derived, markets)
-        self.batch_no[home.lane] += 1
-        self.last_seq[home.lane] += len(seqs)
-        return rows + len(pockets) + 2
-
-    def _derive(self, batch: Batch) -> Derived:
-        derived = Derived()
-        for trade in batch.draft.trades:
-            row = self.markets[trade.market]
-            assert trade.buyer != trade.seller
-            assert 0 < trade.price < row.market.payout
-            assert 0 < trade.quantity <= 10**9
-            assert row.market.status is MarketStatus.OPEN, "trades_not_open"
-            derived.legs[trade.market, trade.buyer] += trade.quantity
-            derived.legs[trade.market, trade.seller] -= trade.quantity
-        for payee in batch.draft.payouts:
-            quantity = self.positions[payee.market, payee.account]
-            quantity = quantity if payee.outcome is Outcome.YES else -quantity
-            assert quantity > 0, "payees_missed"
-            assert self._outcome_after(batch, payee.market) is payee.outcome, "payees_missed"
-            assert (payee.market, payee.account) not in self.payouts, "paid twice"
-            assert (payee.market, payee.account) not in derived.paid, "paid twice"
-            derived.paid[payee.market, payee.account] = quantity
-        derived.entries = list(self._entries(batch, derived))
-        for entry in derived.entries:
-            derived.changes[entry.account, entry.lane] += entry.amount
-        return derived
-
-    def _outcome_after(self, batch: Batch, key: str) -> Outcome | None:
-        market = self.markets[key].market
-        change = batch.draft.market_changes.get(market.market_id)
-        return market.outcome or (change.outcome if change else None)
-
-    def _entries(self, batch: Batch, derived: Derived) -> Iterator[Entry]:
-        lane = batch.draft.state.home.lane
-        for trade in batch.draft.trades:
-            amount = trade.price * trade.quantity
-            yield Entry(trade.key, trade.buyer, lane, trade.market, -amount)
-            yield Entry(trade.key, trade.seller, lane, trade.market, amount)
-        yield from self._batch_entries(lane, ids.batch_key(lane, batch.batch_no), derived)
-        for draw in batch.draws():
-            assert draw.amount > 0
-            assert min(draw.source, draw.target) >= WALLET
-            yield Entry(draw.cause, draw.account, draw.source, ids.NO_MARKET, -draw.amount)
-            yield Entry(draw.cause, draw.account, draw.target, ids.NO_MARKET, draw.amount)
-        for transfer in batch.draft.transfers.values():
-            if transfer.reason is None:
-                amount = transfer.amount if transfer.deposit else -transfer.amount
-                pocket = WALLET if transfer.deposit else lane
-                yield Entry(transfer.key, transfer.account, pocket, ids.NO_MARKET, amount)
-                yield Entry(transfer.key, ids.EXTERNAL, OUTSIDE, ids.NO_MARKET, -amount)
-
-    def _batch_entries(self, lane: Lane, cause: str, derived: Derived) -> Iterator[Entry]:
-        """Yield collateral and payouts: one row an account and batch."""
-        escrows: Counter[str] = Counter()
-        for (market, account), delta in derived.legs.items():
-            before = self.positions[market, account]
-            after = before + delta
-            derived.opened[market] += max(after, 0) - max(before, 0)
-            locked = self.markets[market].market.payout * (max(-after, 0) - max(-before, 0))
-            escrows[market] += locked
-            if locked:
-                yield Entry(cause, account, lane, market, -locked)
-        for (market, account), quantity in derived.paid.items():
-            assert (market, account) not in derived.legs, "resolved_and_traded"
-            derived.opened[market] -= quantity
-            escrows[market] -= quantity * self.markets[market].market.payout
-            yield Entry(cause, account, lane, market, quantity * self.markets[market].market.payout)
-        for market, amount in escrows.items():
-            if amount:
-                yield Entry(cause, market, ESCROW, market, amount)
-
-    def _check_money(self, derived: Derived, pockets: list[PocketRow]) -> None:
-        causes: Counter[str] = Counter()
-        keys = [entry[:4] for entry in derived.entries]
-        assert len(keys) == len({*keys}), "ledger_pkey"
-        for entry in derived.entries:
-            assert entry.amount != 0
-            assert entry[:4] not in self.ledger, "ledger_pkey"
-            causes[entry.cause] += entry.amount
-        assert not any(causes.values()), "the postings of a cause sum to zero"
-        named = [(row.account, row.lane) for row in pockets]
-        assert named == sorted({*named}), "each pocket is named once, in the order of all lanes"
-        moved = {pocket for pocket in derived.changes if pocket[1] >= WALLET}
-        assert moved <= {*named}, "pockets_missed for good: one that moves is not named"
-
-    def _check_races(self, batch: Batch, pockets: list[PocketRow]) -> None:
-        """Refuse what another lane, or an old id, made impossible meanwhile."""
-        missed: set[str] = set()
-        for row in pockets:
-            balance = self.pockets[row.account].get(row.lane)
-            assert row.new == (balance is None), "a pocket is new exactly if it has no row"
-            assert row.need >= 0
-            if row.need > (balance or 0):
-                assert not row.new, "nothing can be taken from a new pocket"
-                missed.add(row.account)
-        taken = not self.orders.keys().isdisjoint(batch.draft.new_orders)
-        taken = taken or not self.transfers.keys().isdisjoint(batch.draft.transfers)
-        if missed or taken:
-            raise Refused(frozenset(missed), ids_taken=taken)
-
-    def _markets_after(self, batch: Batch, derived: Derived) -> dict[str, MarketRow]:
-        draft, lane = batch.draft, batch.draft.state.home.lane
-        escrows: Counter[str] = Counter()
-        for (account, source), amount in derived.changes.items():
-            if source == ESCROW:
-                escrows[account] += amount
-        found: dict[str, MarketRow] = {}
-        for market_id, change in draft.market_changes.items():
-            key = ids.market_key(draft.state.home.stream, market_id)
-            if market_id in draft.new_markets:
-                assert key not in self.markets, "markets_pkey"
-                market = replace(draft.markets[market_id], market_seq=change.events)
-                found[key] = MarketRow(market, lane)
-                continue
-            row = self.markets[key]
-            assert row.lane == lane, "markets_missed"
-            escrow = row.escrow + escrows.pop(key, 0)
-            interest = row.open_interest + derived.opened[key]
-            market = _changed(row.market, change)
-            assert escrow == market.payout * interest >= 0, "markets_escrow"
-            assert market.status < MarketStatus.SETTLED or not escrow, "markets_settled"
-            assert (market.outcome is None) == (market.status < MarketStatus.SETTLING)
-            found[key] = MarketRow(market, lane, escrow, interest)
-        assert not +escrows, "every market whose money moves has an event"
-        return found
-
-    def _write(self, batch: Batch, derived: Derived, markets: dict[str, MarketRow]) -> int:
-        """Write all but the lane, the batch and the pockets, which are counted by the caller."""
-        draft = batch.draft
-        self._write_orders(batch)
-        self.markets |= markets
-        for name in draft.new_accounts:
-            assert ids.account_key(name) not in self.accounts, "accounts_pkey"
-            self.accounts[ids.account_key(name)] = name
-        for holding, delta in derived.legs.items():
-            self.positions[holding] += delta
-        self.transfers |= draft.transfers
-        self.payouts |= derived.paid
-        self.ledger |= {entry[:4]: entry.amount for entry in derived.entries}
-        for row in batch.pockets():
-            pockets = self.pockets[row.account]
-            change = derived.changes[row.account, row.lane]
-            pockets[row.lane] = pockets.get(row.lane, 0) + change
-            assert pockets[row.lane] >= 0, "pockets_balance"
-        return (
-            sum(map(len, (markets, draft.new_accounts, derived.legs, derived.paid)))
-            + sum(map(len, (draft.trades, draft.new_orders, draft.changed_orders)))
-            + sum(map(len, (draft.transfers, derived.entries)))
-        )
-
-    def _write_orders(self, batch: Batch) -> None:
-        draft, lane = batch.draft, batch.draft.state.home.lane
-        changed: dict[str, tuple[Lane, OrderRow]] = {}
-        for key, (leaves, status) in draft.changed_orders.items():
-            owner, row = self.orders[key]
-            assert owner == lane, "orders_missed"
-            assert row.leaves >= max(leaves, 1), "orders_missed"
-            changed[key] = (lane, replace(row, leaves=leaves, status=status))
-        for key, row in draft.new_orders.items():
-            changed[key] = (lane, replace(row))
-        for _, row in changed.values():
-            assert 0 <= row.leaves <= row.quantity, "orders_leaves"
-            assert (row.leaves > 0) == (row.status is OrderStatus.OPEN), "orders_leaves"
-            assert (row.reason is not None) == (row.status is OrderStatus.REJECTED)
-            assert 1 <= row.quantity <= 10**9
-            assert row.price > 0
-        self.orders |= changed
-
-    # What lanes read.
-
-    def read(self, home: Home, lack: Lack) -> Facts:
-        """Answer everything that is lacking, absences included."""
-        account, market = ids.account_key, self._market_key(home)
-        return Facts(
-            accounts={a: self._visible(home, account(a)) for a in sorted(lack.accounts)},
-            positions={
-                (m, a): self.positions[market(m), account(a)] for m, a in sorted(lack.positions)
-            },
-            markets={
-                m: self.markets[market(m)].market if market(m) in self.markets else None
-                for m in sorted(lack.markets)
-            },
-            orders={
-                (m, a, o): self._order_answer(ids.order_key(market(m), account(a), o))
-                for m, a, o in sorted(lack.orders)
-            },
-            transfers={
-                (a, t): self._transfer_answer(ids.transfer_key(account(a), t))
-                for a, t in sorted(lack.transfers)
-            },
-            pages={m: self._page(home, request) for m, request in sorted(lack.pages.items())},
-        )
-
-    @staticmethod
-    def _market_key(home: Home) -> Callable[[MarketId], str]:
-        return lambda market_id: ids.market_key(home.stream, market_id)
-
-    def _visible(self, home: Home, account: str) -> dict[Lane, Money] | None:
-        if account not in self.accounts:
-            return None
-        return {
-            lane: Money(balance)
-            for lane, balance in sorted(self.pockets[account].items())
-            if lane == home.lane or lane not in self.transfer_lanes
-        }
-
-    def _order_answer(self, key: str) -> OrderAnswer | None:
-        if key not in self.orders:
-            return None
-        row = self.orders[key][1]
-        kind = EventType.ORDER_REJECTED if row.reason else EventType.ORDER_ACCEPTED
-        first = First(kind, row.seq, row.reason)
-        return OrderAnswer(row.side, row.price, row.quantity, row.time_in_force, first)
-
-    def _transfer_answer(self, key: str) -> TransferAnswer | None:
-        row = self.transfers.get(key)
-        if row is None:
-            return None
-        kind = EventType.DEPOSITED if row.deposit else EventType.WITHDRAWN
-        if row.reason:
-            kind = EventType.TRANSFER_REJECTED
-        return TransferAnswer(row.deposit, row.amount, First(kind, row.seq, row.reason))
-
-    def _page(self, home: Home, request: PageRequest) -> Page:
-        dead = [
-            DeadOrder(key, self.accounts[row.account], row.order_id, row.leaves)
-            for key, (_, row) in sorted(self.orders.items())
-            if row.market == request.market and row.leaves
-        ]
-        sign = 1 if request.outcome is Outcome.YES else -1
-        payees = [
-            Payee(
-                account,
-                self.accounts[account],
-                Quantity(abs(quantity)),
-                _money(self.pockets[account].get(home.lane)),
-            )
-            for (market, account), quantity in sorted(self.positions.items())
-            if market == request.market and quantity * sign > 0 and account > request.after
-        ]
-        left = max(0, request.rows_max - len(dead))
-        last = len(dead) <= request.rows_max and len(payees) <= left
-        return Page(tuple(dead[: request.rows_max]), tuple(payees[:left]), last)
-
-    def knows(self, command: Withdraw) -> bool:
-        """Return whether the id was answered already."""
-        account = ids.account_key(command.account_id)
-        return ids.transfer_key(account, command.transfer_id) in self.transfers
-
-    def open_orders(self, lane: Lane) -> dict[MarketId, list[OpenOrder]]:
-        """Return a lane's live orders, oldest first: what its books must hold, and a sweep's."""
-        found: dict[MarketId, list[OpenOrder]] = {}
-        rows = [row for owner, row in self.orders.values() if owner == lane and row.leaves]
-        for row in sorted(rows, key=lambda row: row.seq):
-            market = self.markets[row.market].market
-            if market.status < MarketStatus.SETTLING:
-                order = OpenOrder(
-                    row.key,
-                    self.accounts[row.account],
-                    row.order_id,
-                    row.side,
-                    row.price,
-                    row.leaves,
-                    row.seq,
-                )
-                found.setdefault(market.market_id, []).append(order)
-        return found
+    def names(self) -> list[AccountId]:
+        """Return the ids of all accounts, in order."""
+        return sorted(AccountId(row["account_id"]) for row in self.rows("accounts"))
 
     def cash(self, account_id: str) -> int:
-        """Return all that an account has, in whatever pocket."""
-        return sum(self.pockets[ids.account_key(AccountId(account_id))].values())
+        """Return the balance of an account over all its pockets."""
+        return sum(self.pockets(account_id).values())
+
+    def pockets(self, account_id: str) -> dict[int, int]:
+        """Return the balance of each pocket of an account."""
+        return self.pockets_of(ids.account_key(AccountId(account_id)))
+
+    def position(self, market: str, account_id: str) -> int:
+        """Return an account's contracts in the market with that key."""
+        row = self.get("positions", market, ids.account_key(AccountId(account_id)))
+        return row["quantity"] if row else 0
+
+    def knows(self, command: Withdraw) -> bool:
+        """Return whether the id of a withdrawal is taken."""
+        account = ids.account_key(command.account_id)
+        return self.get("transfers", ids.transfer_key(account, command.transfer_id)) is not None
 
     def check(self) -> None:
-        """Every pocket is the sum of its ledger rows; no cash came from nowhere."""
-        sums: Counter[Pocket] = Counter()
-        for (_, account, lane, _), amount in self.ledger.items():
-            sums[account, lane] += amount
-        for account, pockets in self.pockets.items():
-            for lane, balance in pockets.items():
-                assert balance == sums.pop((account, lane), 0) >= 0
-        for key, row in self.markets.items():
-            assert row.escrow == sums.pop((key, ESCROW), 0)
-            held = [q for (market, _), q in self.positions.items() if market == key]
-            assert sum(held) == 0
-            paid = sum(q for (market, _), q in self.payouts.items() if market == key)
-            assert row.open_interest == sum(q for q in held if q > 0) - paid
+        """Check that pockets and escrows are the sums of their postings, and no cash is new."""
+        sums: Counter[tuple[str, int]] = Counter()
+        for row in self.rows("postings"):
+            sums[row["account"], row["lane"]] += row["amount"]
         outside = sums.pop((ids.EXTERNAL, OUTSIDE), 0)
+        assert sum(sums.values()) == -outside
+        for row in self.rows("pockets"):
+            assert row["balance"] == sums.pop((row["account"], row["lane"]), 0) >= 0
+        held: defaultdict[str, list[int]] = defaultdict(list)
+        for row in self.rows("positions"):
+            held[row["market"]].append(row["quantity"])
+        paid: Counter[str] = Counter()
+        for row in self.rows("payouts"):
+            paid[row["market"]] += row["quantity"]
+        for row in self.rows("markets"):
+            quantities = held[row["market"]]
+            assert row["escrow"] == sums.pop((row["market"], ESCROW), 0)
+            assert sum(quantities) == 0
+            longs = sum(quantity for quantity in quantities if quantity > 0)
+            assert row["open_interest"] == longs - paid[row["market"]]
         assert not any(sums.values())
-        pockets_sum = sum(sum(pockets.values()) for pockets in self.pockets.values())
-        assert pockets_sum + sum(row.escrow for row in self.markets.values()) == -outside
-
-
-def _changed(market: Market, change: MarketChange) -> Market:
-    assert change.status is None or change.status > market.status, "markets_missed"
-    assert change.outcome is None or market.outcome is None, "markets_missed"
-    return replace(
-        market,
-        market_seq=market.market_seq + change.events,
-        status=change.status or market.status,
-        outcome=change.outcome or market.outcome,
-        resolved_seq=change.resolved_seq or market.resolved_seq,
-    )
-
-
-def _money(balance: int | None) -> Money | None:
-    return None if balance is None else Money(balance)
 
 
 # The lanes.
@@ -464,14 +157,18 @@ class Habits:
     Without ``rng`` one lane after the other does all that it has to do, in batches as large as they
     may be; with it, turns, budgets, take-overs and lost races are by chance. ``forgetful`` lanes
     plan on rows read for each batch only. ``losing`` is how often an account is planned without
-    draws. ``thorough`` lanes plan everything twice and look for what the first plan left.
+    draws. ``hasty`` is how often a batch is cut where its plan first lacks something.
+    ``thorough`` lanes plan everything twice and look for what the first plan left. ``hesitant``
+    lanes also plan it a third time, and answer other commands on trial in between.
     """
 
     cash_share: int = CASH_MAX
     rng: Random | None = None
     forgetful: bool = False
     losing: float = 0.0
+    hasty: float = 0.2
     thorough: bool = False
+    hesitant: bool = False
     after: "Callable[[LaneDriver, Committed], None] | None" = None
     """Called after each batch."""
 
@@ -486,8 +183,8 @@ class Committed:
     draws: list[DrawRow]
     pockets: list[PocketRow]
     answered: list[Received]
-    facts_text: str
-    pockets_before: dict[AccountId, dict[Lane, Money]]
+    stored: StoredBatch
+    pockets_before: dict[AccountId, dict[LaneId, Money]]
     rows: int
 
 
@@ -498,14 +195,17 @@ class LaneDriver:
     state: LaneState
     log: list[Received] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
+    journal: list[StoredBatch] = field(default_factory=list)
+    turns: Turns = field(default_factory=Turns)
 
     @property
     def waiting(self) -> list[Received]:
-        return self.log[self.state.next_offset :]
+        waiting = [self.log[offset] for offset in sorted(self.state.waiting)]
+        return waiting + self.log[self.state.next_offset :]
 
     @property
     def busy(self) -> bool:
-        return bool(self.waiting or self.state.sweep or self.state.settlements)
+        return bool(self.waiting or self.state.sweeps or self.state.settlements)
 
 
 class Exchange:
@@ -518,13 +218,12 @@ class Exchange:
         counts = {StreamKind.ORDERS: orders_partitions, StreamKind.TRANSFERS: transfers_partitions}
         places = [(kind, p) for kind, count in counts.items() for p in range(count)]
         homes = [
-            Home(Lane(n), kind.lower(), p, counts[kind], kind, Money(self.habits.cash_share))
+            Home(LaneId(n), kind.lower(), p, counts[kind], kind, Money(self.habits.cash_share))
             for n, (kind, p) in enumerate(places)
         ]
         self.lanes = {home.lane: LaneDriver(LaneState(home)) for home in homes}
         self.streams = {kind: [home for home in homes if home.kind is kind] for kind in StreamKind}
-        transfers = frozenset(home.lane for home in self.streams[StreamKind.TRANSFERS])
-        self.database = Database(transfers)
+        self.database = Database(counts)
         self.batches: list[Committed] = []
 
     @property
@@ -552,7 +251,7 @@ class Exchange:
             sha = f"{lane.state.home.lane}/{offset}"
             lane.log.append(Received(offset, each.time_ms, sha, each.command))
 
-    def _lane_of(self, sent: Sent) -> Lane:
+    def _lane_of(self, sent: Sent) -> LaneId:
         command = sent.command
         if isinstance(command, Unreadable):
             return self.streams[StreamKind.ORDERS][0].lane
@@ -563,21 +262,22 @@ class Exchange:
 
     def _turn(self, lane: LaneDriver) -> None:
         rng, waiting = self.habits.rng, lane.waiting
-        settlements = lane.state.settlements
         if rng is None:
-            if settlements:
-                self.run(lane, PayPage(settlements[0].market_id))
-            else:
-                self.run(lane, Answer(waiting))
+            step = lane.turns.next(lane.state, waiting)
+            assert step is not None, "a busy lane has a next step"
+            self.run(lane, step)
             return
         if rng.random() < 0.1:
             lane.state = self.taken_over(lane)
-        if settlements and (rng.random() < 0.5 or not (waiting or lane.state.sweep)):
-            self.run(lane, PayPage(rng.choice(settlements).market_id))
+        # Those that wait were fetched before.
+        taken = waiting[: len(lane.state.waiting) + rng.randint(1, 8)]
+        answers, work = answering(lane.state, taken), long_work(lane.state, taken)
+        if work and (rng.random() < 0.5 or not answers.commands):
+            self.run(lane, work[rng.choice(sorted(work))])
             return
         if self.habits.losing and (gathering := self._gathering(lane, rng)):
             self.run(lane, Gather((gathering,)))
-        self.run(lane, Answer(waiting[: rng.randint(1, 8)]))
+        self.run(lane, answers)
 
     def _gathering(self, lane: LaneDriver, rng: Random) -> Gathering | None:
         """Return a move towards the next command, if that is a withdrawal which could be paid."""
@@ -588,12 +288,12 @@ class Exchange:
             return None
         if command.amount > TRANSFER_MAX:
             return None
-        pockets = self.database.pockets.get(ids.account_key(command.account_id), {})
+        pockets = self.database.pockets(command.account_id)
         sources = sorted(pockets.keys() - self.database.transfer_lanes)
         short = command.amount - pockets.get(home.lane, 0)
         if not sources or short <= 0:
             return None
-        return Gathering(command.account_id, rng.choice(sources), Money(short))
+        return Gathering(command.account_id, LaneId(rng.choice(sources)), Money(short))
 
     def run(self, lane: LaneDriver, step: Step, limits: Limits | None = None) -> Committed:
         """Plan a step with what the tables answer until it is committed; adopt it."""
@@ -607,14 +307,22 @@ class Exchange:
             planned = self._plan(lane.state, step, facts, limits)
             if isinstance(planned, Lack):
                 assert_news(planned, facts)
-                facts = facts.and_read(self.database.read(home, planned))
-                continue
+                if self._is_hasty() and isinstance(step, AnswerCommands):
+                    limits = shortened(step, limits, planned)
+                    cut = self._plan(lane.state, step, facts, limits)
+                    assert isinstance(cut, Batch) or not planned.commands, "a cut lacks nothing"
+                else:
+                    cut = planned
+                if isinstance(cut, Lack):
+                    facts = facts.and_read(self.database.reading.facts(home, cut))
+                    continue
+                planned = cut
             try:
                 return self._commit(lane, planned)
-            except Refused as refusal:
+            except Refused:
                 planned.discard()
-                facts = facts.and_read(self.database.read(home, lost(planned, refusal)))
-                assert not before or image(lane.state) == before, "discard leaves nothing behind"
+                facts = facts.and_read(self.database.reading.facts(home, lost(planned)))
+                assert not before or image(lane.state) == before, "discard leaves no trace"
         raise AssertionError(f"{step} was never committed")
 
     def _plan(self, state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | Lack:
@@ -624,10 +332,36 @@ class Exchange:
         first = plan(state, step, facts, limits)
         if isinstance(first, Batch):
             first.discard()
-        assert image(state) == before, "a plan that is not adopted leaves nothing behind"
+        assert image(state) == before, "a plan that is not adopted leaves no trace"
         second = plan(state, step, facts, limits)
         assert content(first) == content(second), "the same plan again is the same"
+        if self.habits.hesitant and isinstance(second, Batch) and isinstance(step, AnswerCommands):
+            second.discard()
+            second = self._hesitantly(state, step, facts, limits)
+            if isinstance(second, Lack):
+                # A trial may lack more than the batch.
+                return plan(state, step, facts, limits)
+            assert content(second) == content(first), "a trial leaves no trace"
         return second
+
+    def _hesitantly(
+        self, state: LaneState, step: AnswerCommands, facts: Facts, limits: Limits
+    ) -> Batch | Lack:
+        """Plan, but before each command answer some of the step's commands and take that back."""
+        rng = self.habits.rng or Random(0)
+        answer = plan_module._answer
+
+        def hesitate(draft: Draft, received: Received) -> None:
+            before = mark(draft)
+            for other in rng.sample(step.commands, min(len(step.commands), rng.randint(0, 3))):
+                # A market has one sweep at most.
+                if getattr(other.command, "market_id", None) not in draft.sweeps:
+                    answer(draft, other)
+            rollback(draft, before)
+            answer(draft, received)
+
+        with patch.object(plan_module, "_answer", hesitate):
+            return plan(state, step, facts, limits)
 
     def _limits(self) -> Limits:
         """Return budgets; by chance so small that sweeps and settlements need many batches."""
@@ -639,12 +373,17 @@ class Exchange:
             event_bytes=rng.randint(8_000, 16_000),
             commands=rng.randint(1, 8),
             fills=rng.randint(1, 6),
+            makers=rng.randint(1, 6),
         )
 
+    def _is_hasty(self) -> bool:
+        """Return whether to commit what lacks nothing yet, before anything more is read."""
+        return self.habits.rng is not None and self.habits.rng.random() < self.habits.hasty
+
     def _luck(self) -> Facts:
-        """Return which accounts lost races lately, as its own memory would tell a lane."""
+        """Return by chance which accounts lost races lately, which a lane would remember."""
         rng, losing = self.habits.rng, self.habits.losing
-        names = sorted(self.database.accounts.values())
+        names = self.database.names()
         if rng is None:
             return Facts()
         return Facts(
@@ -654,9 +393,9 @@ class Exchange:
 
     def _commit(self, lane: LaneDriver, batch: Batch) -> Committed:
         draft, state = batch.draft, lane.state
-        rows = self.database.commit(batch)
-        text = wire_facts.encode(batch.facts, batch.limits, batch.step, state.batch_no)
-        answered = lane.log[state.next_offset : draft.next_offset]
+        stored, rows = self.database.commit(batch)
+        commands = batch.step.commands if isinstance(batch.step, AnswerCommands) else ()
+        answered = list(commands[: batch.answered])
         cached = {a: dict(state.accounts.get(a, {})) for a in draft.purses}
         read = {a: dict(pockets or {}) for a, pockets in batch.facts.accounts.items()}
         before = {a: read.get(a, cached[a]) for a in draft.purses}
@@ -667,10 +406,11 @@ class Exchange:
             draws=list(batch.draws()),
             pockets=batch.pockets(),
             answered=answered,
-            facts_text=text,
+            stored=stored,
             pockets_before=before,
             rows=rows,
         )
+        lane.journal.append(stored)
         batch.adopt()
         self.batches.append(done)
         lane.events += [entry for entry in draft.entries if isinstance(entry, Event)]
@@ -683,11 +423,9 @@ class Exchange:
         """Look whether budgets held, and memory and tables agree."""
         draft, limits, state = done.batch.draft, done.batch.limits, lane.state
         assert done.rows <= draft.rows() <= limits.rows, "the budget of rows"
-        said = journal.encode(
-            [entry for entry in draft.entries if not isinstance(entry, DeadLetter)],
-            state.home.kind,
-        )
-        assert len(said) <= draft.event_bytes <= limits.event_bytes, "the budget of events"
+        lines = done.stored.events.splitlines(keepends=True)
+        said = sum(len(line) for line in lines if not line.startswith("!"))
+        assert said <= draft.event_bytes <= limits.event_bytes, "the budget of events"
         loaded = self.taken_over(lane)
         assert {m: sides(book) for m, book in state.books.items() if len(book)} == {
             m: sides(book) for m, book in loaded.books.items() if len(book)
@@ -695,49 +433,37 @@ class Exchange:
         assert durable(state) == durable(loaded), "and so is all the rest"
         for (market_id, account_id), quantity in state.positions.items():
             key = ids.market_key(state.home.stream, market_id)
-            assert quantity == self.database.positions[key, ids.account_key(account_id)]
+            assert quantity == self.database.position(key, account_id)
 
     def taken_over(self, lane: LaneDriver) -> LaneState:
         """Return the lane as a new owner loads it."""
-        state, database = lane.state, self.database
-        text = resume.encode(state.sweep, state.settlements)
-        sweep, settlements = resume.decode(text)
+        home, reading = lane.state.home, self.database.reading
+        row = self.database.get("lanes", home.lane)
+        assert row is not None, "a lane's row is never deleted"
+        sweeps, settlements, waiting = resume.decode(row["resume"])
         loaded = LaneState(
-            home=state.home,
-            batch_no=database.batch_no[state.home.lane],
-            next_offset=state.next_offset,
-            last_seq=database.last_seq[state.home.lane],
-            lane_time_ms=state.lane_time_ms,
-            last_record_sha=state.last_record_sha,
-            cash_in_net=self._cash_in_net(lane),
-            sweep=sweep,
+            home=home,
+            batch_no=row["batch_no"],
+            next_offset=row["next_offset"],
+            last_seq=row["last_seq"],
+            lane_time_ms=row["lane_time_ms"],
+            last_record_sha=row["last_record_sha"],
+            cash_in_net=row["cash_in"] - row["cash_out"],
+            sweeps=sweeps,
             settlements=settlements,
+            waiting=waiting,
         )
-        for row in database.markets.values():
-            if row.lane == state.home.lane and row.market.status < MarketStatus.SETTLED:
-                loaded.markets[row.market.market_id] = row.market
-        for market_id, orders in database.open_orders(state.home.lane).items():
-            for order in orders:
-                if sweep is None or order.key != sweep.order.key:
-                    loaded.book(market_id).add(order)
-            loaded.book(market_id).keep()
+        loaded.markets = {market.market_id: market for market in reading.markets(home.lane)}
+        for market_id, order in reading.open_orders(home.lane):
+            if order.key not in {sweep.order.key for sweep in sweeps}:
+                loaded.book(market_id).add(order)
+        for book in loaded.books.values():
+            book.keep()
         return loaded
-
-    def _cash_in_net(self, lane: LaneDriver) -> int:
-        """Return what came in through the lane: an account's transfers have one home."""
-        home = lane.state.home
-        return sum(
-            row.amount if row.deposit else -row.amount
-            for row in self.database.transfers.values()
-            if home.kind is StreamKind.TRANSFERS
-            and row.reason is None
-            and ids.partition_of(self.database.accounts[row.account], home.partitions)
-            == home.partition
-        )
 
 
 def assert_news(lack: Lack, facts: Facts) -> None:
-    """A plan that asked twice for the same would ask for ever."""
+    """Check that a plan asks for nothing twice, or it would ask without end."""
     pairs: tuple[tuple[Iterable[Any], Mapping[Any, Any]], ...] = (
         (lack.accounts, facts.accounts),
         (lack.positions, facts.positions),
@@ -747,17 +473,16 @@ def assert_news(lack: Lack, facts: Facts) -> None:
         (lack.pages, facts.pages),
     )
     for asked, known in pairs:
-        assert known.keys().isdisjoint(asked), "a plan asks only for what it was not told"
+        assert known.keys().isdisjoint(asked), "a plan asks only for facts that it does not have"
 
 
-def lost(batch: Batch, refusal: Refused) -> Lack:
-    """Return what to read again after a refusal: those accounts; the first answers of all ids."""
-    names = {ids.account_key(a): a for a in batch.draft.purses}
-    lack = Lack(accounts={names[account] for account in refusal.accounts})
-    if refusal.ids_taken:
-        lack.transfers = {row.ref for row in batch.draft.transfers.values()}
-        lack.orders = {row.ref for row in batch.draft.new_orders.values()}
-    return lack
+def lost(batch: Batch) -> Lack:
+    """Return everything that may have made others win: accounts, and the first answers of ids."""
+    return Lack(
+        accounts={account_id for account_id, purse in batch.draft.purses.items() if purse.known},
+        transfers={row.ref for row in batch.draft.transfers.values()},
+        orders={row.ref for row in batch.draft.new_orders.values()},
+    )
 
 
 def content(planned: Batch | Lack) -> tuple[object, ...]:
@@ -778,7 +503,7 @@ def content(planned: Batch | Lack) -> tuple[object, ...]:
         planned.pockets(),
         list(planned.draws()),
         (draft.next_offset, draft.last_record_sha, draft.cash_in_net, draft.seq, draft.time_ms),
-        (planned.sweep, planned.settlements, planned.answered),
+        (planned.sweeps, planned.settlements, planned.waiting, planned.answered),
     )
 
 
@@ -789,7 +514,7 @@ def sides(book: Book) -> tuple[list[OpenOrder], list[OpenOrder]]:
 
 def durable(state: LaneState) -> LaneState:
     """Return a state without its books and caches."""
-    return replace(state, books={}, accounts={}, positions={})
+    return replace(state, books={}, accounts=OrderedDict(), positions=OrderedDict())
 
 
 def image(state: LaneState) -> tuple[object, ...]:
@@ -810,4 +535,5 @@ def _image_of_book(book: Book) -> tuple[object, ...]:
         for price, level in prices.items()
     }
     ranks = [(side, *ranks) for side, ranks in book._ranks.items() if ranks]
-    return dict(book._orders), dict(book._owned), levels, ranks, list(book._trail)
+    names = dict(book._names)
+    return dict(book._orders), names, dict(book._owned), levels, ranks, list(book._trail)

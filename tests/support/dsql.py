@@ -1,16 +1,15 @@
-"""What a client meets of an Aurora DSQL endpoint first, in front of PostgreSQL.
+"""The connection rules of an Aurora DSQL endpoint, in front of PostgreSQL.
 
-TLS from the first byte with ALPN, a token for a password whose signature is checked, and a refusal
-of the settings and statements that DSQL refuses and this worker must never send. An index is made
-only ASYNC, and can be used at once. It says nothing of DSQL's SQL dialect beyond that, of its
-limits, or of its concurrency: conflicts come on order, and locks of PostgreSQL are waited for.
+The endpoint requires TLS from the first byte with ALPN and a token as the password, whose signature
+it checks. It refuses the settings and statements that DSQL refuses and this worker must never send.
+Indexes must be built and constraints validated ASYNC, and both are ready at once. The endpoint has
+neither the rest of DSQL's dialect nor its limits and concurrency. A test orders the conflicts, and
+PostgreSQL's locks block.
 """
 
 import asyncio
 import contextlib
 import re
-import ssl
-import struct
 import time
 from collections import deque
 from collections.abc import AsyncIterator
@@ -25,14 +24,15 @@ from botocore.auth import SigV4QueryAuth
 from botocore.awsrequest import AWSRequest
 from botocore.credentials import Credentials
 
-from tests.support.listener import Listener
-from tests.support.tls_terminator import CA_FILE, TLS
+from tests.support import pgwire
+from tests.support.listener import Listener, connected, until_one_ends
+from tests.support.tls_terminator import CA_FILE, tls
 
 REGION: Final = "us-east-1"
 KEY_ID: Final = "AKIASTANDIN"
 SECRET: Final = "stand-in-secret"  # noqa: S105
 ROLE: Final = "postgres"
-"""Whom PostgreSQL knows; a cluster would know ``parity_worker``."""
+"""Role in PostgreSQL. A cluster would have ``parity_worker``."""
 OC000: Final = "change conflicts with another transaction, please retry: (OC000)"
 OC001: Final = "schema has been updated by another transaction, please retry: (OC001)"
 
@@ -44,37 +44,35 @@ _REFUSED_STATEMENTS: Final = re.compile(
     re.IGNORECASE,
 )
 _REFUSED_WORDS: Final = re.compile(
-    r"\bpg_(advisory\w*|catalog|type|range|attribute|proc)\b|\bset_config\b"
+    r"\bpg_((try_)?advisory\w*|catalog|type|range|proc)\b|\bset_config\b"
     r"|\brollback\s+to\b|\bfor\s+(no\s+key\s+)?share\b|\b(read\s+committed|serializable)\b",
     re.IGNORECASE,
 )
 _COMMENT: Final = re.compile(r"--[^\n]*")
 _BATCH: Final = b"INSERT INTO batches"
 _TRADE: Final = b"INSERT INTO trades"
-"""Beside the batch in one statement; a step of its own else."""
-_ASYNC: Final = b"CREATE INDEX ASYNC "
-_LENGTH: Final = struct.Struct("!I")
+"""Part of the batch in one statement, and a separate step otherwise."""
+_ASYNC: Final = re.compile(rb"\b(INDEX|TABLE) ASYNC\b")
 # botocore has no types.
 _SIGNER: Final[Any] = SigV4QueryAuth
 _CREDENTIALS: Final[Any] = Credentials
 _REQUEST: Final[Any] = AWSRequest
-_CANCEL: Final = 80877102
 
 
 @dataclass
 class DsqlEndpoint:
-    """Listens at ``url``, and remembers what it was asked."""
+    """Listens at ``url`` and remembers the statements."""
 
     database_url: str
     port: int = 0
     sent: set[str] = field(default_factory=set)
-    """Every statement's text."""
+    """The texts of all statements."""
     refused: set[str] = field(default_factory=set)
     conflicts: deque[str] = field(default_factory=deque)
     """Texts with which the next batches are refused as 40001, each at its commit."""
     connections: int = 0
     silent: bool = False
-    """Take what comes, and answer nothing more."""
+    """Accept everything, and never answer."""
     cancels: int = 0
     protocols: set[str | None] = field(default_factory=set)
 
@@ -83,7 +81,7 @@ class DsqlEndpoint:
         return self.url_as(ROLE)
 
     def url_as(self, role: str) -> str:
-        """Return the address by which a role connects."""
+        """Return the address for a role."""
         path = urlsplit(self.database_url).path
         trust = f"region={REGION}&sslrootcert={CA_FILE}"
         return f"dsql://localhost:{self.port}{path}?role={role}&{trust}"
@@ -91,17 +89,14 @@ class DsqlEndpoint:
     @classmethod
     @asynccontextmanager
     async def before(cls, database_url: str) -> AsyncIterator[Self]:
-        """Stand before a database, which from now on has DSQL's isolation, and short locks."""
+        """Open an endpoint for a database, which gets DSQL's isolation and a short lock timeout."""
         connection = await asyncpg.connect(database_url)
         name = urlsplit(database_url).path.strip("/")
         for setting in ("default_transaction_isolation = 'repeatable read'", "lock_timeout = 200"):
             await connection.execute(f'ALTER DATABASE "{name}" SET {setting}')
         await connection.close()
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(TLS / "right.pem")
-        context.set_alpn_protocols(["postgresql"])
         endpoint = cls(database_url)
-        listener = Listener(endpoint._serve, ssl=context)
+        listener = Listener(endpoint._serve, ssl=tls("right.pem"))
         endpoint.port = await listener.up()
         try:
             yield endpoint
@@ -132,50 +127,42 @@ class _Link:
 
     async def run(self) -> None:
         startup = await self._startup()
-        target = urlsplit(self._endpoint.database_url)
-        reader, writer = await asyncio.open_connection(target.hostname, target.port)
-        self._from_server, self._to_server = reader, writer
-        writer.write(startup)
-        self._endpoint.connections += 1
-        ways = {asyncio.create_task(self._up()), asyncio.create_task(self._down())}
-        try:
-            await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # First, since it may be cancelled while it waits for both ways to end.
-            writer.transport.abort()
-            for way in ways:
-                way.cancel()
-            await asyncio.gather(*ways, return_exceptions=True)
+        target = pgwire.target(urlsplit(self._endpoint.database_url))
+        async with connected(*target) as server:
+            self._from_server, self._to_server = server
+            self._to_server.write(startup)
+            self._endpoint.connections += 1
+            await until_one_ends(self._up(), self._down())
 
     async def _startup(self) -> bytes:
-        """Check settings and token; return the message for PostgreSQL."""
-        body = await _body(self._from_client)
-        if _LENGTH.unpack(body[4:8])[0] == _CANCEL:
+        """Check settings and token, and return the message for PostgreSQL."""
+        body = await pgwire.opening(self._from_client)
+        if pgwire.request_code(body) == pgwire.CANCEL_REQUEST:
             self._endpoint.cancels += 1
             raise _RefusedError
         words = body[8:].rstrip(b"\0").decode().split("\0")
         settings = dict(zip(words[::2], words[1::2], strict=True))
         for name in settings.keys() - _SETTINGS:
             self._refuse(f"SET {name}")
-        self._to_client.write(b"R" + _LENGTH.pack(8) + _LENGTH.pack(3))
-        kind = await self._from_client.readexactly(1)
-        password = (await _body(self._from_client))[4:].rstrip(b"\0").decode()
-        if kind != b"p" or not _is_token(password, settings["user"]):
+        self._to_client.write(pgwire.made(b"R", pgwire.LENGTH.pack(3)))
+        answer = await pgwire.message(self._from_client)
+        password = answer[5:].rstrip(b"\0").decode()
+        if answer[:1] != b"p" or not _is_token(password, settings["user"]):
             self._fail("28000", "unable to accept connection, access denied", severity="FATAL")
             raise _RefusedError
         return body
 
     async def _up(self) -> None:
         while True:
-            kind = await self._from_client.readexactly(1)
-            message = kind + await _body(self._from_client)
+            message = await pgwire.message(self._from_client)
+            kind = message[:1]
             if kind == b"P":
                 name, text, types = message[5:].split(b"\0", 2)
                 self._texts[name] = text
                 self._look(text)
-                if _ASYNC in text:
-                    body = b"\0".join((name, text.replace(_ASYNC, b"CREATE INDEX "), types))
-                    message = kind + _LENGTH.pack(len(body) + 4) + body
+                if _ASYNC.search(text):
+                    body = b"\0".join((name, _ASYNC.sub(rb"\1", text), types))
+                    message = pgwire.made(kind, body)
             elif kind == b"Q":
                 message = self._query(message)
             elif kind == b"B" and await self._lost(message):
@@ -189,14 +176,14 @@ class _Link:
         text = message[5:].rstrip(b"\0")
         self._look(text)
         if text == b"COMMIT" and self._in_batch and self._endpoint.conflicts:
-            # The transaction is gone, and its COMMIT says why.
+            # The transaction is rolled back, and its COMMIT gets the reason.
             self._aborted = self._endpoint.conflicts.popleft()
-            message = b"Q" + _LENGTH.pack(13) + b"ROLLBACK\0"
+            message = pgwire.query("ROLLBACK")
         self._in_batch = False
         return message
 
     async def _lost(self, bind: bytes) -> bool:
-        """Refuse a batch that is a transaction by itself, if there is a conflict to give."""
+        """Refuse a batch that is its own transaction, if a conflict is ordered."""
         _, name, _ = bind[5:].split(b"\0", 2)
         text = self._texts.get(name, b"")
         if _BATCH not in text:
@@ -206,17 +193,16 @@ class _Link:
             return False
         if not self._endpoint.conflicts:
             return False
-        while await self._from_client.readexactly(1) != b"S":
-            await _body(self._from_client)
-        await _body(self._from_client)
+        while (await pgwire.message(self._from_client))[:1] != b"S":
+            pass
         self._fail("40001", self._endpoint.conflicts.popleft())
-        self._to_client.write(b"Z" + _LENGTH.pack(5) + b"I")
+        self._to_client.write(pgwire.ready(b"I"))
         return True
 
     async def _down(self) -> None:
         while True:
-            kind = await self._from_server.readexactly(1)
-            message = kind + await _body(self._from_server)
+            message = await pgwire.message(self._from_server)
+            kind = message[:1]
             if self._aborted is None:
                 self._to_client.write(message)
             elif kind == b"Z":
@@ -233,18 +219,17 @@ class _Link:
             self._refuse(statement)
 
     def _refuse(self, what: str) -> None:
-        """Remember it, answer as DSQL does, and end the connection: the test has failed anyway."""
+        """Remember the violation, answer as DSQL does, and end the connection."""
         self._endpoint.refused.add(what)
         self._fail("0A000", f"not supported: {what}", severity="FATAL")
         raise _RefusedError
 
     def _fail(self, sqlstate: str, text: str, *, severity: str = "ERROR") -> None:
-        fields = f"S{severity}\0V{severity}\0C{sqlstate}\0M{text}\0\0".encode()
-        self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
+        self._to_client.write(pgwire.error(sqlstate, text, severity))
 
 
 def _is_token(password: str, role: str) -> bool:
-    """Whether this is a token for this endpoint and role, signed by who may, and still young."""
+    """Return whether this is a valid token for the endpoint and role, signed with the right key."""
     unsigned, _, signature = f"https://{password}".partition("&X-Amz-Signature=")
     said = {name: values[0] for name, values in parse_qs(urlsplit(unsigned).query).items()}
     action = "DbConnectAdmin" if role == "admin" else "DbConnect"
@@ -263,8 +248,3 @@ def _signature(unsigned: str, date: str) -> str:
     request.context["timestamp"] = date
     canonical = signer.canonical_request(request)
     return str(signer.signature(signer.string_to_sign(request, canonical), request))
-
-
-async def _body(reader: asyncio.StreamReader) -> bytes:
-    length = await reader.readexactly(4)
-    return length + await reader.readexactly(_LENGTH.unpack(length)[0] - 4)

@@ -1,15 +1,14 @@
-"""A line to PostgreSQL that refuses as Aurora DSQL does, and is as far away as it is.
+"""A proxy in front of PostgreSQL that refuses commits like Aurora DSQL, and is as distant.
 
-Whatever writes runs in a transaction that the line can still take back, so a commit can be refused
-after every statement of it succeeded: what DSQL does all the time and PostgreSQL never. The
-refusals come from here, not from a conflict: PostgreSQL behind it keeps its locks, so two writers
-of a row still wait for each other, and the first writer wins, not the first committer.
+Every write runs in a transaction that the proxy can still roll back. It can refuse a commit after
+all statements succeeded, as DSQL does and PostgreSQL never does. The refusals are drawn here and
+not caused by conflicts. PostgreSQL keeps its locks, so two writers of a row wait for each other,
+and the first writer wins, not the first committer.
 """
 
 import asyncio
 import contextlib
 import re
-import struct
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -17,13 +16,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from random import Random
 from typing import Final, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from tests.support.listener import Listener
+from tests.support import pgwire
+from tests.support.listener import Listener, connected
 
-_ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
-_CANCEL_REQUEST: Final = 80877102
-_LENGTH: Final = struct.Struct("!I")
 _WRITES: Final = re.compile(rb"\b(INSERT INTO|UPDATE|DELETE FROM)\s", re.IGNORECASE)
 _CHANGES: Final = re.compile(
     rb"\b(INSERT INTO|UPDATE|DELETE FROM|CREATE|ALTER|DROP|GRANT|REVOKE)\s", re.IGNORECASE
@@ -34,7 +31,7 @@ _READ_BYTES: Final = 256 * 1024
 
 
 class Refusal(Enum):
-    """What DSQL answers: SQLSTATE and text."""
+    """Refusals of DSQL, each with SQLSTATE and text."""
 
     CONFLICT = ("40001", "change conflicts with another transaction (OC000)")
     SCHEMA_CHANGED = ("40001", "schema has been updated by another transaction (OC001)")
@@ -44,26 +41,26 @@ class Refusal(Enum):
 
 @dataclass(slots=True)
 class Habits:
-    """How the line behaves. Shares are of all commits, drawn from ``random``."""
+    """The behaviour of the proxy. Shares are of all commits, drawn from ``random``."""
 
     round_trip_s: float = 0.0
     commit_s: float = 0.0
-    """What a commit takes beside its round trip; its rows are held meanwhile."""
+    """Time of a commit in addition to its round trip. The rows stay locked meanwhile."""
     conflicts: float = 0.0
     schema_changes: float = 0.0
     too_large: Callable[[bytes], bool] = lambda _: False
-    """Sees the Bind message of a statement that writes; DSQL refuses that one, not the commit."""
+    """Decides by the Bind message of a write. DSQL refuses the statement, not the commit."""
     takes_cte: bool = True
-    """Whether a WITH may write: no public record shows DSQL do it, or refuse to."""
+    """Whether a WITH may write. No public source says whether DSQL accepts that."""
     message_bytes_max: int = 10 * 1024 * 1024
-    """A longer message ends the connection without a word."""
+    """Size of a message. A longer message ends the connection without an answer."""
     random: Random = field(default_factory=lambda: Random(1))
 
 
 class DsqlLine:
-    """Listens at ``url``. ``refused`` counts by kind, ``commits`` what went through.
+    """Listens at ``url``. ``refused`` counts refusals by kind, ``commits`` successful commits.
 
-    ``batches`` are those of them that wrote one.
+    ``batches`` counts the commits that wrote a batch.
     """
 
     def __init__(self, url: str, habits: Habits) -> None:
@@ -74,7 +71,7 @@ class DsqlLine:
         self.batches = 0
         self.connections = 0
         self.cut = 0
-        """Connections ended for a message that was too long."""
+        """Connections that ended because of a message that was too long."""
         self._port = 0
 
     @classmethod
@@ -90,11 +87,10 @@ class DsqlLine:
 
     @property
     def url(self) -> str:
-        user = f"{self._parts.username}@" if self._parts.username else ""
-        return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{self._port}"))
+        return pgwire.at_port(self._parts, self._port)
 
     def refusal(self) -> Refusal | None:
-        """Return why this commit does not happen, if it does not."""
+        """Return the refusal of this commit, or None."""
         habits = self.habits
         drawn = habits.random.random()
         if drawn < habits.conflicts:
@@ -104,24 +100,20 @@ class DsqlLine:
         return None
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        target = (self._parts.hostname or "127.0.0.1", self._parts.port or 5432)
         self.connections += 1
         try:
-            server = await asyncio.open_connection(*target, limit=_READ_BYTES)
-            try:
+            async with connected(*pgwire.target(self._parts), limit=_READ_BYTES) as server:
                 await _Link(self, _End(reader, writer), _End(*server)).run()
-            finally:
-                server[1].transport.abort()
         except (OSError, _EndedError, asyncio.CancelledError):
             pass
 
 
 class _EndedError(Exception):
-    """One end has gone."""
+    """One side has closed the connection."""
 
 
 class _End:
-    """One end of the line, in whole messages."""
+    """One side of a connection, in whole messages."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._reader, self._writer = reader, writer
@@ -132,14 +124,14 @@ class _End:
         found: list[bytes] = []
         while True:
             await self._fill(5)
-            found.append(await self._take(1 + _LENGTH.unpack_from(self._buffer, 1)[0]))
+            found.append(await self._take(1 + pgwire.LENGTH.unpack_from(self._buffer, 1)[0]))
             if found[-1][0] in kinds:
                 return found
 
     async def opening(self) -> bytes:
-        """Return the message that has no kind: a startup, or a wish for encryption."""
+        """Return the message without a kind: a startup message or a request for encryption."""
         await self._fill(4)
-        return await self._take(_LENGTH.unpack_from(self._buffer)[0])
+        return await self._take(pgwire.LENGTH.unpack_from(self._buffer)[0])
 
     def write(self, *messages: bytes) -> None:
         with contextlib.suppress(OSError):
@@ -160,23 +152,23 @@ class _End:
 
 
 class _Link:
-    """One connection: a request, its answer, the next request."""
+    """One connection, with one request and its answer at a time."""
 
     def __init__(self, line: DsqlLine, client: _End, server: _End) -> None:
         self._line, self._client, self._server = line, client, server
         self._texts: dict[bytes, bytes] = {}
         self._status = b"I"
         self._changes = False
-        """Whether the open transaction changes anything: who only reads is never refused."""
+        """Whether the open transaction writes. A transaction that only reads is never refused."""
         self._batches = 0
-        """Written by it."""
+        """Batches that the open transaction has written."""
 
     async def run(self) -> None:
         opening = await self._client.opening()
-        while _LENGTH.unpack_from(opening, 4)[0] in _ENCRYPTION_REQUESTS:
+        while pgwire.request_code(opening) in pgwire.ENCRYPTION_REQUESTS:
             self._client.write(b"N")
             opening = await self._client.opening()
-        if _LENGTH.unpack_from(opening, 4)[0] == _CANCEL_REQUEST:
+        if pgwire.request_code(opening) == pgwire.CANCEL_REQUEST:
             return  # DSQL cancels nothing.
         self._server.write(opening)
         self._client.write(*await self._server.until(b"Z"))
@@ -196,9 +188,9 @@ class _Link:
             self._changes, self._batches = False, 0
         if any(self._is_refused_as_text(message) for message in request if message[:1] == b"P"):
             self._line.refused[Refusal.CTE] += 1
-            # What follows a Flush is the client's Sync, and the server's answer to that.
-            ready = [_ready(b"I")] if request[-1][:1] == b"S" else []
-            return [_error(Refusal.CTE), *ready]
+            # After a Flush come the client's Sync and the server's answer to the Sync.
+            ready = [pgwire.ready(b"I")] if request[-1][:1] == b"S" else []
+            return [pgwire.error(*Refusal.CTE.value), *ready]
         if request[-1][:1] == b"X":
             self._server.write(*request)
             raise _EndedError
@@ -223,15 +215,15 @@ class _Link:
         return not self._line.habits.takes_cte and _WRITING_CTE.search(text) is not None
 
     async def _alone(self, request: Sequence[bytes]) -> Sequence[bytes]:
-        """A statement that is its own transaction: put it into one that can be taken back."""
-        await self._ask(_query("BEGIN"))
+        """Run a single statement in a transaction that can be rolled back."""
+        await self._ask(pgwire.query("BEGIN"))
         answer = await self._ask(*request)
         if self._status == b"E":
-            await self._ask(_query("ROLLBACK"))
-            return [*answer[:-1], _ready(b"I")]
+            await self._ask(pgwire.query("ROLLBACK"))
+            return [*answer[:-1], pgwire.ready(b"I")]
         done = await self._commit()
         refused = any(message[:1] == b"E" for message in done)
-        return done if refused else [*answer[:-1], _ready(b"I")]
+        return done if refused else [*answer[:-1], pgwire.ready(b"I")]
 
     async def _commit(self) -> Sequence[bytes]:
         line = self._line
@@ -241,18 +233,18 @@ class _Link:
             return await self._refuse(refusal, b"I")
         line.commits += 1
         line.batches += self._batches
-        return await self._ask(_query("COMMIT"))
+        return await self._ask(pgwire.query("COMMIT"))
 
     async def _refuse(self, refusal: Refusal, status: bytes) -> Sequence[bytes]:
-        """Take back whatever was written, and say why."""
+        """Roll back, and return the refusal."""
         self._line.refused[refusal] += 1
-        await self._ask(_query("ROLLBACK"))
-        return [_error(refusal), _ready(status)]
+        await self._ask(pgwire.query("ROLLBACK"))
+        return [pgwire.error(*refusal.value), pgwire.ready(status)]
 
     async def _ask(self, *request: bytes) -> list[bytes]:
-        """Pass a request on; return all of its answer."""
+        """Forward a request, and return its whole answer."""
         self._server.write(*request)
-        # A Flush is answered by what it asks for, or by what is wrong with it.
+        # The answer to a Flush is the requested message or an error.
         answer = await self._server.until(b"Z" if request[-1][:1] != b"H" else b"nTE")
         if answer[-1][:1] == b"Z":
             self._status = answer[-1][5:6]
@@ -262,20 +254,3 @@ class _Link:
 async def _pause(seconds: float) -> None:
     if seconds:
         await asyncio.sleep(seconds)
-
-
-def _message(kind: bytes, body: bytes) -> bytes:
-    return kind + _LENGTH.pack(len(body) + 4) + body
-
-
-def _error(refusal: Refusal) -> bytes:
-    sqlstate, text = refusal.value
-    return _message(b"E", f"SERROR\0VERROR\0C{sqlstate}\0M{text}\0\0".encode())
-
-
-def _query(sql: str) -> bytes:
-    return _message(b"Q", sql.encode() + b"\0")
-
-
-def _ready(status: bytes) -> bytes:
-    return _message(b"Z", status)

@@ -1,4 +1,4 @@
-"""AWS's linter for DSQL: a list of what it knows to be refused. Silence proves nothing."""
+"""AWS's linter for DSQL, which knows some of the refused SQL. No complaint proves nothing."""
 
 import json
 import subprocess
@@ -12,7 +12,7 @@ LINTER: Final = Path(sys.executable).parent / "dsql-lint"
 
 
 def complaints(texts: Iterable[str]) -> Mapping[str, object]:
-    """Return what the linter has to say, by the text; nothing of those that it takes."""
+    """Return the linter's complaints by text, without the accepted texts."""
     with tempfile.TemporaryDirectory() as folder:
         files = {}
         for number, text in enumerate(sorted(texts)):

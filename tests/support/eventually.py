@@ -1,4 +1,4 @@
-"""The only way a test may wait."""
+"""The only wait that a test may use."""
 
 import asyncio
 import inspect
@@ -7,7 +7,9 @@ from typing import Any, TypeVar, overload
 
 POLL_INTERVAL_S = 0.01
 PATIENCE_S = 60.0
-"""Longer than what works takes on a machine with three times its work; who is right never waits."""
+"""Longer than any correct wait on a machine with three times its load. A passing test does not
+wait for it.
+"""
 
 T = TypeVar("T")
 
@@ -17,7 +19,7 @@ async def eventually(condition: Callable[[], Awaitable[T]], within_s: float = ..
 @overload
 async def eventually(condition: Callable[[], T], within_s: float = ...) -> T: ...
 async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S) -> Any:
-    """Return the first true answer of ``condition``; AssertionError when there is none in time."""
+    """Return the first true result of ``condition``. Raises AssertionError after ``within_s``."""
     deadline = asyncio.get_running_loop().time() + within_s
     while True:
         answer = condition()
@@ -26,5 +28,5 @@ async def eventually(condition: Callable[[], Any], within_s: float = PATIENCE_S)
         if answer:
             return answer
         if asyncio.get_running_loop().time() > deadline:
-            raise AssertionError(f"not within {within_s:g} s, the last answer was {answer!r}")
+            raise AssertionError(f"not true within {within_s:g} s, the last result was {answer!r}")
         await asyncio.sleep(POLL_INTERVAL_S)

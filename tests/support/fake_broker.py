@@ -1,12 +1,12 @@
 """Kafka in memory, for tests and for the simulation.
 
-`FakeKafka` is the cluster and what a test may do to it; `FakeBroker`, one worker's view of it, is
-the port. It has no thread, clock or randomness: time passes only in the ``sleep`` that it is given,
-and chance only in ``latency_s``. The same inputs make the same history.
+`FakeKafka` is the cluster, with its faults for tests. `FakeBroker` is the port, one worker's view
+of the cluster. Neither has a thread, a clock or randomness. Time passes only in the given ``sleep``
+and chance enters only through ``latency_s``. The same inputs make the same history.
 
-It is at least as unkind as the real one. A member that is isolated goes on delivering what another
-member already owns; a send that failed may arrive later; a member that answers no rebalance holds
-it up until its session ends, and is no member any more.
+The fake is at least as hostile as Apache Kafka. An isolated member goes on delivering from
+partitions that another member already owns. A failed send may arrive later. A member that does not
+join a rebalance delays the group until its session ends, and is then expelled.
 """
 
 import asyncio
@@ -17,29 +17,47 @@ from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Any, Literal, TypeVar
 
-from worker.errors import BrokerError, OffsetOutOfRange
-from worker.ports import Assignment, Outgoing, Record, Sleep, Tail, TopicDescription, TopicPartition
+from worker import topic_rules
+from worker.errors import BatchUnreadable, BrokerError, OffsetOutOfRange
+from worker.ports import (
+    Assignment,
+    Outgoing,
+    Record,
+    Sleep,
+    TopicDescription,
+    TopicEnd,
+    TopicPartition,
+)
 
 T = TypeVar("T")
 FETCH_RECORDS_MAX = 500
 Call = Literal[
-    "start", "poll", "bounds", "commit_hint", "close", "producer", "send", "describe", "tail"
+    "start",
+    "poll",
+    "bounds",
+    "commit_hint",
+    "close",
+    "producer",
+    "send",
+    "describe",
+    "tail",
+    "starts",
 ]
 
 
 class Fault(Enum):
-    """What becomes of a call that fails. Each ends in BrokerError, as far as the call has one."""
+    """The effect of a failed call. Each raises BrokerError if the call can raise one."""
 
     BEFORE = auto()
-    """Nothing is done, and the caller hears at once."""
+    """Nothing is done, and the call fails at once."""
     AFTER = auto()
-    """It is done, and the caller hears that it failed."""
+    """The effect happens, but the call fails."""
     HALF = auto()
     """The first half of the records of a send is published."""
     HANG = auto()
-    """Nothing is done, and the caller hears at the deadline."""
+    """Nothing is done, and the call fails at the deadline."""
     LATE = auto()
-    """The caller hears at the deadline; it is done once more time has passed."""
+    """The call fails at the deadline, and its effect happens later."""
 
 
 @dataclass(slots=True)
@@ -56,7 +74,7 @@ class _Log:
 
 
 class FakeKafka:
-    """The cluster. Its own methods are the test's, and happen at once."""
+    """The cluster. Its methods are for tests, and take effect at once."""
 
     def __init__(
         self,
@@ -76,7 +94,14 @@ class FakeKafka:
         self._deadline_s = deadline_s
         self._session_s = session_s
         self._latency_s = latency_s
+        self.refused: dict[TopicPartition, str] = {}
+        """Partitions whose records the brokers refuse to return, and why."""
+        self.damaged: dict[TopicPartition, int] = {}
+        """The offset in each partition from which on nothing can be parsed."""
         self._topics: dict[str, list[_Log]] = {}
+        self._settings: dict[str, dict[str, str]] = {}
+        self._ids = 0
+        self._id_of: dict[str, str] = {}
         self._groups: dict[str, _Group] = {}
         self._faults: defaultdict[str, deque[Fault]] = defaultdict(deque)
         self._waiting: list[asyncio.Future[None]] = []
@@ -87,24 +112,47 @@ class FakeKafka:
         return FakeBroker(self, self._groups.setdefault(group_id, _Group(self, group_id)))
 
     def create_topic(self, topic: str, partitions: int, *, log_append_time: bool = True) -> None:
-        """Create a topic, or more partitions of one; members notice at their next rebalance."""
+        """Create a topic or add partitions. Members notice at their next rebalance."""
+        if topic not in self._topics:
+            self.replace_topic(topic)
+            self._settings[topic] = {}
         logs = self._topics.setdefault(topic, [])
         logs += [_Log(log_append_time) for _ in range(partitions - len(logs))]
 
+    def delete_topic(self, topic: str) -> None:
+        """Delete a topic. Created again it has another id."""
+        del self._topics[topic]
+
+    def replace_topic(self, topic: str) -> None:
+        """Give a topic another id, as its deletion and creation do."""
+        self._ids += 1
+        self._id_of[topic] = f"id-{self._ids}"
+
+    def configure(self, topic: str, name: str, value: str) -> None:
+        """Change a setting of a topic. Only the type of timestamps has an effect here."""
+        if name == topic_rules.STAMPS:
+            for log in self._topics[topic]:
+                log.log_append_time = value == topic_rules.LOG_APPEND_TIME
+        else:
+            self._settings[topic][name] = value
+
     def append(self, records: Iterable[Outgoing]) -> None:
-        """Write as a stranger does."""
+        """Write as a client of another program does."""
         for record in records:
             log = self.log(TopicPartition(record.topic, record.partition))
-            time_ms = self._now_ms() if log.log_append_time else record.timestamp_ms
-            log.records.append(Record(log.end, time_ms, record.key, record.value, record.headers))
+            by_broker = log.log_append_time
+            time_ms = self._now_ms() if by_broker else record.timestamp_ms
+            log.records.append(
+                Record(log.end, time_ms, record.key, record.value, record.headers, by_broker)
+            )
         self.wake()
 
     def records(self, partition: TopicPartition) -> Sequence[Record]:
-        """Return what a partition still holds."""
+        """Return the records that a partition still holds."""
         return tuple(self.log(partition).records)
 
     def forget_before(self, partition: TopicPartition, offset: int) -> None:
-        """Let retention take everything below ``offset``."""
+        """Delete all records below ``offset``, as retention does."""
         log = self.log(partition)
         del log.records[: offset - log.first]
         log.first = offset
@@ -114,24 +162,24 @@ class FakeKafka:
         self._faults[call].extend(faults)
 
     def kill(self, consumer: "FakeConsumer") -> None:
-        """Let a member vanish: the group notices when its session ends."""
+        """Remove a member without a word. The group notices when its session ends."""
         consumer.die()
         self.isolate(consumer)
 
     def isolate(self, consumer: "FakeConsumer") -> None:
-        """Cut a member off from its group, but let it fetch: it believes that it is a member."""
+        """Cut a member off from its group, but let it fetch as if it were still a member."""
         consumer.isolated = True
         consumer.isolations += 1
         self.spawn(self._expire(consumer, consumer.isolations))
 
     def heal(self, consumer: "FakeConsumer") -> None:
-        """Let an isolated member hear what has happened."""
+        """Reconnect an isolated member to its group."""
         consumer.isolated = False
         if consumer.missed:
             consumer.rejoin()
 
     async def aclose(self) -> None:
-        """End what the cluster itself has begun."""
+        """Cancel the tasks that the cluster has started."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -152,17 +200,26 @@ class FakeKafka:
         ]
 
     def describe(self, topics: Iterable[str]) -> dict[str, TopicDescription]:
-        """Return what exists of ``topics``."""
+        """Return those of ``topics`` that exist."""
         found = {topic: self._topics[topic] for topic in topics if topic in self._topics}
         return {
-            topic: TopicDescription(len(logs), logs[0].log_append_time)
+            topic: TopicDescription(
+                len(logs),
+                {
+                    **self._settings[topic],
+                    topic_rules.STAMPS: topic_rules.LOG_APPEND_TIME
+                    if logs[0].log_append_time
+                    else topic_rules.CREATE_TIME,
+                },
+                self._id_of[topic],
+            )
             for topic, logs in found.items()
         }
 
     async def perform(
         self, call: Call, effect: Callable[[], T], half: Callable[[], object] = lambda: None
     ) -> T:
-        """Do what a call asks for, unless a fault was ordered or the cluster is down."""
+        """Apply a call's effect, unless a fault was ordered or the cluster is down."""
         await self._sleep(self._latency_s())
         fault = self._next_fault(call)
         if fault is None:
@@ -192,18 +249,18 @@ class FakeKafka:
         await asyncio.wait({waiter, timer}, return_when=asyncio.FIRST_COMPLETED)
 
     def wake(self) -> None:
-        """Let those look again who wait for something to change."""
+        """Wake all calls that wait for a change."""
         waiting, self._waiting = self._waiting, []
         for waiter in waiting:
             if not waiter.done():
                 waiter.set_result(None)
 
     def timer(self, seconds: float) -> "asyncio.Future[None]":
-        """Return what is done after ``seconds``."""
+        """Return a future that is done after ``seconds``."""
         return asyncio.ensure_future(self._sleep(seconds))
 
     def spawn(self, work: Coroutine[Any, Any, None]) -> "asyncio.Task[None]":
-        """Run something that nobody waits for."""
+        """Run a task that nobody awaits."""
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -225,7 +282,7 @@ class FakeKafka:
 
 
 class _Group:
-    """Eager: whoever joins or leaves makes every member give up all that it holds."""
+    """A group with eager rebalances, in which every member gives up all its partitions."""
 
     def __init__(self, kafka: FakeKafka, group_id: str) -> None:
         self.group_id = group_id
@@ -248,9 +305,10 @@ class _Group:
     def share_of(
         self, member: "FakeConsumer"
     ) -> "asyncio.Future[frozenset[TopicPartition] | None]":
-        """Return what is done when every member asks: the share, or None to begin again.
+        """Return a future of the member's share, done once every member has asked.
 
-        Whoever asks while nobody else has reason to makes all the others ask.
+        Its result is None when the member must ask again. Asking in a settled group starts a
+        rebalance, in which all other members ask too.
         """
         if self._settled:
             self._rebalance(but=member)
@@ -270,7 +328,7 @@ class _Group:
                 member.rejoin()
 
     async def _expel_late(self, this_round: int) -> None:
-        """Go on without those who take longer to give up what they hold than a session lasts."""
+        """Expel the members that have not joined the rebalance within a session."""
         await self._kafka.session()
         if self._round == this_round and not self._settled:
             late = [member for member in self._members if member not in self._ready]
@@ -336,6 +394,9 @@ class FakeConsumer:
         finally:
             timer.cancel()
 
+    def faults(self) -> Mapping[TopicPartition, str]:
+        return {at: text for at, text in self._kafka.refused.items() if at in self._held}
+
     def assignment(self) -> frozenset[TopicPartition]:
         return self._held
 
@@ -343,6 +404,9 @@ class FakeConsumer:
         if partition in self._held:
             self._positions[partition] = offset
             self._kafka.wake()
+
+    def position(self, partition: TopicPartition) -> int:
+        return self._positions.get(partition, 0) if partition in self._held else 0
 
     def pause(self, partition: TopicPartition) -> None:
         if partition in self._held:
@@ -380,7 +444,7 @@ class FakeConsumer:
         self._kafka.isolate(self)
 
     def die(self) -> None:
-        """Stop as a process does that is killed."""
+        """Stop as a killed process does."""
         self._closed = True
         self._held = frozenset()
         if self._membership is not None:
@@ -388,7 +452,7 @@ class FakeConsumer:
         self._kafka.wake()
 
     def rejoin(self) -> None:
-        """Hear of a rebalance, unless cut off."""
+        """Note a rebalance, unless isolated."""
         self.missed = self.isolated
         if not self.isolated:
             self._rejoin.set()
@@ -399,8 +463,8 @@ class FakeConsumer:
             self.group.join(self)
             lost, self._held = self._held, frozenset()
             await self._tell(self._told.revoked, lost)
-            # Its session may have ended meanwhile; and whatever has begun is the rebalance that
-            # this member is now ready for.
+            # The member's session may have ended meanwhile, so the member joins again. It is now
+            # ready for any rebalance that has begun, and the flag can go.
             self.group.join(self)
             self._rejoin.clear()
             share = await self.group.share_of(self)
@@ -433,14 +497,22 @@ class FakeConsumer:
         if self._kafka.down:
             return {}
         found: dict[TopicPartition, Sequence[Record]] = {}
-        for partition in sorted(self._held & self._positions.keys() - self._paused):
+        ready = self._held & self._positions.keys() - self._paused - self._kafka.refused.keys()
+        for partition in sorted(ready):
             log, position = self._kafka.log(partition), self._positions[partition]
+            damaged = self._kafka.damaged.get(partition, log.end)
             if not log.first <= position <= log.end:
                 if found:
                     break
                 del self._positions[partition]
                 raise OffsetOutOfRange(f"offset {position} is not in {partition}", partition)
-            if records := log.records[position - log.first :][:FETCH_RECORDS_MAX]:
+            if damaged <= position < log.end:
+                if found:
+                    break
+                del self._positions[partition]
+                raise BatchUnreadable(f"the batch at offset {damaged} of {partition}", partition)
+            most = min(FETCH_RECORDS_MAX, damaged - position)
+            if records := log.records[position - log.first :][:most]:
                 found[partition] = records
                 self._positions[partition] = position + len(records)
         return found
@@ -461,7 +533,7 @@ class FakeProducer:
 
     async def send(self, records: Sequence[Outgoing]) -> None:
         if not self._usable:
-            raise BrokerError("this producer is closed or has failed before")
+            raise BrokerError("this producer is closed or has failed: make another one")
         self._usable = False
         for record in records:
             self._kafka.log(TopicPartition(record.topic, record.partition))
@@ -492,12 +564,14 @@ class FakeBroker:
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
         return await self._kafka.perform("describe", lambda: self._kafka.describe(topics))
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
-        def look() -> Tail:
+    async def starts(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        return await self._kafka.perform(
+            "starts", lambda: {each: self._kafka.log(each).first for each in partitions}
+        )
+
+    async def tail(self, partition: TopicPartition, offsets: int) -> TopicEnd:
+        def look() -> TopicEnd:
             log = self._kafka.log(partition)
-            return Tail(log.end, tuple(log.records[-offsets:]))
+            return TopicEnd(log.end, tuple(log.records[-offsets:]))
 
         return await self._kafka.perform("tail", look)
-
-    async def close(self) -> None:
-        pass

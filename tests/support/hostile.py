@@ -1,16 +1,16 @@
-"""Everything that a client, or its library, can get wrong: input that no worker may choke on.
+"""Hostile inputs: every mistake of a client or its library, none of which may stop a worker.
 
-``build(partitions)`` gives the corpus for topics of that many partitions. ``fixture`` is published
-first (its transfers before its orders, and all of it answered before the rest), so that each input
-is refused for the one reason that it names. Refusals move nothing, so their order does not matter.
+``build(partitions)`` returns the corpus for topics with that many partitions. ``fixture`` is
+published first, transfers before orders, and answered before the rest, so that each input is
+refused for exactly one reason. Refusals change nothing, so their order does not matter.
 
-What the fixture leaves behind (payout 100 and operator ``operator-1`` unless said):
+State after the fixture (payout 100 and operator ``op`` unless noted):
 
     hostile-open         OPEN. Of rich: filled, cancelled, ioc, self (dead), self-rest (rests).
                          Of maker: filled-maker (dead), resting (rests)
     hostile-small        OPEN, payout 2          hostile-wide    OPEN, payout 1,000,000
     hostile-resolved     YES, traded; r-filled of rich is dead, r-open died with the market
-    hostile-resolved-no  NO, by operator-2       hostile-empty   YES, nobody ever traded
+    hostile-resolved-no  NO, by other-op         hostile-empty   YES, nobody ever traded
     rich                 has about 10**9         poor            has 50
     maker                has about 10**6         broke           had 10 and took them out
 """
@@ -21,43 +21,34 @@ import zlib
 from base64 import b64encode
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final, Literal, NamedTuple, TypedDict, Unpack
+from typing import Final, Literal, NamedTuple
 
+from producers.encode import encode
+from tests.support.books import cancel, deposit, open_market, place, resolve, withdraw
 from worker.domain.commands import (
-    CancelOrder,
-    Deposit,
     MarketCommand,
-    OpenMarket,
     Outcome,
-    PlaceOrder,
-    ResolveMarket,
     Side,
     TimeInForce,
     TransferCommand,
-    Withdraw,
 )
-from worker.domain.events import Reason
+from worker.domain.events import EventType, Reason
 from worker.domain.ids import partition_of
 from worker.domain.units import (
     JSON_INTEGER_MAX,
     PAYOUT_MAX,
     QUANTITY_MAX,
     TRANSFER_MAX,
-    AccountId,
-    MarketId,
-    Money,
-    OrderId,
     Price,
     Quantity,
-    TransferId,
 )
-from worker.wire.commands import VALUE_BYTES_MAX, Headers, encode
+from worker.wire.decode import VALUE_BYTES_MAX, Headers
 
 TopicKind = Literal["orders", "transfers"]
 
 
 class Hostile(NamedTuple):
-    """One input, the partition to publish it to, and why it must be refused."""
+    """One input, its partition, and the reason of its refusal."""
 
     name: str
     topic_kind: TopicKind
@@ -65,7 +56,8 @@ class Hostile(NamedTuple):
     key: bytes | None
     value: bytes | None
     headers: Headers
-    expected_reason: Reason
+    expected_reason: Reason | EventType
+    """A type if the refusal has one of its own, which then has no reason."""
 
 
 class Sent(NamedTuple):
@@ -78,7 +70,7 @@ class Sent(NamedTuple):
 
 
 class Corpus(NamedTuple):
-    """What to publish first, and what to publish then."""
+    """The fixture, to be published first, and the hostile inputs."""
 
     fixture: tuple[Sent, ...]
     hostile: tuple[Hostile, ...]
@@ -89,70 +81,17 @@ RESOLVED, RESOLVED_NO, EMPTY = "hostile-resolved", "hostile-resolved-no", "hosti
 NEVER = "hostile-never"
 
 
-class Terms(TypedDict, total=False):
-    """What differs from the order that most inputs share: buy 1 at 10, GTC."""
-
-    side: Side
-    price: int
-    quantity: int
-    time_in_force: TimeInForce
-
-
-def place(market: str, account: str, order: str, **terms: Unpack[Terms]) -> PlaceOrder:
-    return PlaceOrder(
-        market_id=MarketId(market),
-        account_id=AccountId(account),
-        order_id=OrderId(order),
-        side=terms.get("side", Side.BUY),
-        price=Price(terms.get("price", 10)),
-        quantity=Quantity(terms.get("quantity", 1)),
-        time_in_force=terms.get("time_in_force", TimeInForce.GTC),
-    )
-
-
-def cancel(market: str, account: str, order: str) -> CancelOrder:
-    return CancelOrder(
-        market_id=MarketId(market), account_id=AccountId(account), order_id=OrderId(order)
-    )
-
-
-def open_market(
-    market: str, operator: str = "operator-1", payout: int = 100, title: str = "Will it hold?"
-) -> OpenMarket:
-    return OpenMarket(
-        market_id=MarketId(market), operator_id=AccountId(operator), payout=payout, title=title
-    )
-
-
-def resolve(market: str, operator: str, outcome: Outcome = Outcome.YES) -> ResolveMarket:
-    return ResolveMarket(
-        market_id=MarketId(market), operator_id=AccountId(operator), outcome=outcome
-    )
-
-
-def deposit(account: str, transfer: str, amount: int) -> Deposit:
-    return Deposit(
-        account_id=AccountId(account), transfer_id=TransferId(transfer), amount=Money(amount)
-    )
-
-
-def withdraw(account: str, transfer: str, amount: int) -> Withdraw:
-    return Withdraw(
-        account_id=AccountId(account), transfer_id=TransferId(transfer), amount=Money(amount)
-    )
-
-
 FIXTURE: Final[tuple[MarketCommand | TransferCommand, ...]] = (
-    deposit("rich", "fund-rich", 10**9),
-    deposit("poor", "fund-poor", 50),
-    deposit("maker", "fund-maker", 10**6),
-    deposit("broke", "fund-broke", 10),
-    withdraw("broke", "empty-broke", 10),
+    deposit("rich", 10**9, "fund-rich"),
+    deposit("poor", 50, "fund-poor"),
+    deposit("maker", 10**6, "fund-maker"),
+    deposit("broke", 10, "fund-broke"),
+    withdraw("broke", 10, "empty-broke"),
     open_market(OPEN),
     open_market(SMALL, payout=2),
     open_market(WIDE, payout=PAYOUT_MAX),
     open_market(RESOLVED),
-    open_market(RESOLVED_NO, "operator-2"),
+    open_market(RESOLVED_NO, operator="other-op"),
     open_market(EMPTY),
     place(OPEN, "maker", "filled-maker", side=Side.SELL, price=60, quantity=5),
     place(OPEN, "rich", "filled", price=60, quantity=5),
@@ -165,9 +104,9 @@ FIXTURE: Final[tuple[MarketCommand | TransferCommand, ...]] = (
     place(RESOLVED, "maker", "r-maker", side=Side.SELL, price=50, quantity=2),
     place(RESOLVED, "rich", "r-filled", price=50, quantity=2),
     place(RESOLVED, "rich", "r-open", price=5),
-    resolve(RESOLVED, "operator-1"),
-    resolve(RESOLVED_NO, "operator-2", Outcome.NO),
-    resolve(EMPTY, "operator-1"),
+    resolve(RESOLVED),
+    resolve(RESOLVED_NO, Outcome.NO, operator="other-op"),
+    resolve(EMPTY),
 )
 
 
@@ -229,7 +168,7 @@ _INTEGER_FAULTS: Final[Mapping[str, str]] = {
     "5,000 digits": _HUGE,
     "minus 5,000 digits": f"-{_HUGE}",
 }
-_ID_FAULTS: Final[Mapping[str, str]] = {
+_NO_TEXT: Final[Mapping[str, str]] = {
     "null": "null",
     "a bool": "true",
     "an integer": "7",
@@ -237,6 +176,9 @@ _ID_FAULTS: Final[Mapping[str, str]] = {
     "a list": '["x"]',
     "an object": '{"id":"x"}',
     "empty": '""',
+}
+_ID_FAULTS: Final[Mapping[str, str]] = {
+    **_NO_TEXT,
     "65 characters": f'"{"a" * 65}"',
     "60,000 characters": f'"{"a" * 60_000}"',
     "with a space": '"a b"',
@@ -253,13 +195,8 @@ _ID_FAULTS: Final[Mapping[str, str]] = {
     "an emoji": '"\U0001f4b0"',
 }
 _ENUM_FAULTS: Final[Mapping[str, str]] = {
-    "null": "null",
-    "a bool": "true",
-    "an integer": "1",
-    "a float": "1.0",
+    **_NO_TEXT,
     "a list": '["BUY"]',
-    "an object": '{"name":"BUY"}',
-    "empty": '""',
     "FIX's code": '"1"',
     "of another enum": '"MAYBE"',
     "a full-width homoglyph": '"\uff22\uff35\uff39"',
@@ -271,13 +208,7 @@ _ENUM_SPELLINGS: Final[Mapping[str, str]] = {
     "outcome": "YES",
 }
 _TITLE_FAULTS: Final[Mapping[str, str]] = {
-    "null": "null",
-    "a bool": "false",
-    "an integer": "7",
-    "a float": "7.5",
-    "a list": '["Will it hold?"]',
-    "an object": '{"en":"Will it hold?"}',
-    "empty": '""',
+    **_NO_TEXT,
     "201 characters": f'"{"a" * 201}"',
     "201 characters of four bytes": f'"{chr(0x1F4B0) * 201}"',
     "with a NUL": r'"Will it\u0000 hold?"',
@@ -291,12 +222,8 @@ _TITLE_FAULTS: Final[Mapping[str, str]] = {
     "a pair of surrogates the wrong way round": r'"\ude00\ud83d"',
 }
 _TYPE_FAULTS: Final[Mapping[str, str]] = {
-    "null": "null",
-    "a bool": "true",
-    "an integer": "1",
+    **_NO_TEXT,
     "a list": '["PLACE_ORDER"]',
-    "an object": "{}",
-    "empty": '""',
     "in lower case": '"place_order"',
     "padded": '" DEPOSIT"',
     "of a later version": '"REPLACE_ORDER"',
@@ -331,9 +258,9 @@ _COMMANDS: Final[tuple[MarketCommand | TransferCommand, ...]] = (
     place(OPEN, "rich", "hostile-1"),
     cancel(OPEN, "maker", "resting"),
     open_market(NEVER),
-    resolve(OPEN, "operator-1"),
-    deposit("rich", "hostile-2", 5),
-    withdraw("rich", "hostile-3", 5),
+    resolve(OPEN),
+    deposit("rich", 5, "hostile-2"),
+    withdraw("rich", 5, "hostile-3"),
 )
 _Malformed = tuple[str, TopicKind, bytes | None, bytes | None, Headers]
 
@@ -523,6 +450,7 @@ def _odd_records() -> Iterator[_Malformed]:
     yield "torn, with a header of 300 kB", "orders", key, _CUT, (("h", b"v" * 300_000),)
     yield "torn, with 5,000 empty headers", "orders", key, _CUT, (("", b""),) * 5_000
     yield "torn, with a name of 100 kB", "orders", key, _CUT, (("n" * 100_000, b""),)
+    yield "torn, with a name of bytes", "orders", key, _CUT, (("caf\udce9", b""),)
     yield "torn, with our own headers", "orders", key, _CUT, (("parity-dlq-seq", b"1"),)
     yield "torn, with the same header thrice", "orders", key, _CUT, (("h", b"\xff"),) * 3
     yield (
@@ -536,11 +464,11 @@ def _odd_records() -> Iterator[_Malformed]:
 
 _MINUS, _MOST = -1, JSON_INTEGER_MAX
 _LEFT_BEHIND = place(OPEN, "rich", "filled", price=60, quantity=5)
-REFUSED: Final[Mapping[Reason, Mapping[str, MarketCommand | TransferCommand]]] = {
+REFUSED: Final[Mapping[Reason | EventType, Mapping[str, MarketCommand | TransferCommand]]] = {
     Reason.UNKNOWN_MARKET: {
         "an order": place(NEVER, "rich", "um-1"),
         "a cancel": cancel(NEVER, "rich", "filled"),
-        "a resolution": resolve(NEVER, "operator-1"),
+        "a resolution": resolve(NEVER),
         "other capitals": place(OPEN.upper(), "rich", "um-2"),
         "a prefix": place(OPEN[:-1], "rich", "um-3"),
         "a bad price there": place(NEVER, "rich", "um-4", price=0),
@@ -550,24 +478,24 @@ REFUSED: Final[Mapping[Reason, Mapping[str, MarketCommand | TransferCommand]]] =
     Reason.MARKET_EXISTS: {
         "another payout": open_market(OPEN, payout=1_000),
         "another title": open_market(OPEN, title="Will it break?"),
-        "another operator": open_market(OPEN, "operator-2"),
-        "a title with a space more": open_market(OPEN, title="Will it hold? "),
+        "another operator": open_market(OPEN, operator="other-op"),
+        "a title with a space more": open_market(OPEN, title=f"{OPEN} "),
         "a payout out of range": open_market(OPEN, payout=0),
         "resolved long ago": open_market(RESOLVED, title="Once more?"),
     },
     Reason.NOT_OPERATOR: {
-        "another operator": resolve(OPEN, "operator-2"),
-        "a trader": resolve(OPEN, "rich"),
-        "other capitals": resolve(OPEN, "Operator-1"),
-        "nobody we know": resolve(OPEN, "nobody", Outcome.NO),
-        "resolved long ago, by another": resolve(RESOLVED, "operator-2"),
+        "another operator": resolve(OPEN, operator="other-op"),
+        "a trader": resolve(OPEN, operator="rich"),
+        "other capitals": resolve(OPEN, operator="OP"),
+        "nobody we know": resolve(OPEN, Outcome.NO, operator="nobody"),
+        "resolved long ago, by another": resolve(RESOLVED, operator="other-op"),
     },
     Reason.ALREADY_RESOLVED: {
-        "traded": resolve(RESOLVED, "operator-1", Outcome.NO),
-        "the other way round": resolve(RESOLVED_NO, "operator-2", Outcome.YES),
-        "never traded": resolve(EMPTY, "operator-1", Outcome.NO),
+        "traded": resolve(RESOLVED, Outcome.NO),
+        "the other way round": resolve(RESOLVED_NO, Outcome.YES, operator="other-op"),
+        "never traded": resolve(EMPTY, Outcome.NO),
     },
-    Reason.DUPLICATE_ID_DIFFERENT_PAYLOAD: {
+    EventType.ID_CONFLICT: {
         "another price": replace(_LEFT_BEHIND, price=Price(61)),
         "another quantity": replace(_LEFT_BEHIND, quantity=Quantity(6)),
         "the other side": replace(_LEFT_BEHIND, side=Side.SELL),
@@ -576,11 +504,11 @@ REFUSED: Final[Mapping[Reason, Mapping[str, MarketCommand | TransferCommand]]] =
         "of an order that rests": place(OPEN, "maker", "resting", price=21, quantity=3),
         "of a cancelled order": place(OPEN, "rich", "cancelled", price=11),
         "in a resolved market": place(RESOLVED, "rich", "r-filled", price=49, quantity=2),
-        "another deposit": deposit("rich", "fund-rich", 10**9 + 1),
-        "a deposit of nothing": deposit("poor", "fund-poor", 0),
-        "a deposit taken out": withdraw("poor", "fund-poor", 50),
-        "another withdrawal": withdraw("broke", "empty-broke", 9),
-        "a withdrawal put in": deposit("broke", "empty-broke", 10),
+        "another deposit": deposit("rich", 10**9 + 1, "fund-rich"),
+        "a deposit of nothing": deposit("poor", 0, "fund-poor"),
+        "a deposit taken out": withdraw("poor", 50, "fund-poor"),
+        "another withdrawal": withdraw("broke", 9, "empty-broke"),
+        "a withdrawal put in": deposit("broke", 10, "empty-broke"),
     },
     Reason.MARKET_NOT_OPEN: {
         "resolved": place(RESOLVED, "rich", "mo-1"),
@@ -623,26 +551,26 @@ REFUSED: Final[Mapping[Reason, Mapping[str, MarketCommand | TransferCommand]]] =
         "the largest integer": open_market(f"{NEVER}-5", payout=_MOST),
     },
     Reason.BAD_AMOUNT: {
-        "a deposit of nothing": deposit("rich", "ba-1", 0),
-        "a negative deposit": deposit("rich", "ba-2", _MINUS),
-        "a deposit one too large": deposit("rich", "ba-3", TRANSFER_MAX + 1),
-        "a deposit of the largest integer": deposit("nobody", "ba-4", _MOST),
-        "a withdrawal of nothing": withdraw("rich", "ba-5", 0),
-        "a negative withdrawal": withdraw("rich", "ba-6", -_MOST),
-        "a withdrawal one too large": withdraw("rich", "ba-7", TRANSFER_MAX + 1),
-        "a withdrawal of nothing by nobody": withdraw("nobody", "ba-8", 0),
+        "a deposit of nothing": deposit("rich", 0, "ba-1"),
+        "a negative deposit": deposit("rich", _MINUS, "ba-2"),
+        "a deposit one too large": deposit("rich", TRANSFER_MAX + 1, "ba-3"),
+        "a deposit of the largest integer": deposit("nobody", _MOST, "ba-4"),
+        "a withdrawal of nothing": withdraw("rich", 0, "ba-5"),
+        "a negative withdrawal": withdraw("rich", -_MOST, "ba-6"),
+        "a withdrawal one too large": withdraw("rich", TRANSFER_MAX + 1, "ba-7"),
+        "a withdrawal of nothing by nobody": withdraw("nobody", 0, "ba-8"),
     },
     Reason.UNKNOWN_ACCOUNT: {
         "never heard of": place(OPEN, "nobody", "ua-1"),
         "a seller never heard of": place(OPEN, "nobody", "ua-2", side=Side.SELL),
         "other capitals": place(OPEN, "Rich", "ua-3"),
-        "the operator, who has no money": place(OPEN, "operator-1", "ua-4"),
+        "the operator without money": place(OPEN, "op", "ua-4"),
         "EXTERNAL": place(OPEN, "EXTERNAL", "ua-5"),
         "a dot too many": place(OPEN, "rich.", "ua-6"),
         "a market's name": place(OPEN, OPEN, "ua-7"),
-        "a withdrawal": withdraw("nobody", "ua-8", 1),
-        "a withdrawal in other capitals": withdraw("POOR", "ua-9", 1),
-        "a withdrawal from EXTERNAL": withdraw("EXTERNAL", "ua-10", 1),
+        "a withdrawal": withdraw("nobody", 1, "ua-8"),
+        "a withdrawal in other capitals": withdraw("POOR", 1, "ua-9"),
+        "a withdrawal from EXTERNAL": withdraw("EXTERNAL", 1, "ua-10"),
     },
     Reason.INSUFFICIENT_FUNDS: {
         "one too few to buy": place(OPEN, "poor", "if-1", price=51),
@@ -658,9 +586,9 @@ REFUSED: Final[Mapping[Reason, Mapping[str, MarketCommand | TransferCommand]]] =
         "collateral beyond what is closed": place(
             OPEN, "rich", "if-7", side=Side.SELL, price=1, quantity=QUANTITY_MAX
         ),
-        "a withdrawal one too large": withdraw("poor", "if-8", 51),
-        "a withdrawal of what is gone": withdraw("broke", "if-9", 1),
-        "the largest withdrawal there is": withdraw("rich", "if-10", TRANSFER_MAX),
+        "a withdrawal one too large": withdraw("poor", 51, "if-8"),
+        "a withdrawal of what is gone": withdraw("broke", 1, "if-9"),
+        "the largest withdrawal there is": withdraw("rich", TRANSFER_MAX, "if-10"),
     },
     Reason.UNKNOWN_ORDER: {
         "never placed": cancel(OPEN, "rich", "uo-1"),
@@ -688,16 +616,16 @@ _STRAYED: Final[Mapping[str, MarketCommand | TransferCommand]] = {
     "a cancel": cancel(OPEN, "maker", "resting"),
     "a new market": open_market(f"{NEVER}-6"),
     "a market open at home": open_market(OPEN),
-    "a resolution": resolve(OPEN, "operator-1"),
-    "a deposit": deposit("rich", "wp-5", 5),
-    "a deposit known at home": deposit("rich", "fund-rich", 10**9),
-    "a withdrawal": withdraw("rich", "wp-6", 5),
-    "a withdrawal of nothing": withdraw("rich", "wp-7", 0),
+    "a resolution": resolve(OPEN),
+    "a deposit": deposit("rich", 5, "wp-5"),
+    "a deposit known at home": deposit("rich", 10**9, "fund-rich"),
+    "a withdrawal": withdraw("rich", 5, "wp-6"),
+    "a withdrawal of nothing": withdraw("rich", 0, "wp-7"),
 }
 
 
 def _astray(partitions: int) -> Iterator[Hostile]:
-    """Yield what is right in all but its partition, as another partitioner would send it."""
+    """Yield inputs that are right except for their partition, as from another partitioner."""
     reason = Reason.WRONG_PARTITION
     for name, command in _STRAYED.items():
         kind, home, key, value = _sent(command, partitions)

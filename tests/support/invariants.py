@@ -1,7 +1,7 @@
-"""What must hold after every test, whatever was done to the system before.
+"""The invariants that must hold after every test.
 
-``gather`` reads the database in one snapshot, beside what was read of the topics; ``check`` holds
-every invariant of `worker.audit` against both.
+``gather`` reads the database in one snapshot and adds the records of the topics. ``check`` compares
+both with every invariant of `worker.audit`.
 """
 
 from collections import defaultdict
@@ -12,22 +12,23 @@ import asyncpg
 from aiokafka import ConsumerRecord
 
 from worker.adapters.postgres.books import Snapshot
-from worker.audit.gather import OutputTopics, lanes_of, route_of
+from worker.audit.event_log import LaneHistory, received
+from worker.audit.gather import lanes_of, route_of
 from worker.audit.history import History
 from worker.audit.invariants import Findings
 from worker.audit.tables import Tables
-from worker.audit.topics import LaneHistory, received
 from worker.audit.walk import walk
 from worker.config import Settings
 from worker.domain.state import StreamKind
 from worker.ports import Record, TopicPartition
+from worker.topics import OutputTopics
 
 Records = Mapping[TopicPartition, Sequence[ConsumerRecord]]
 
 
 @dataclass
 class Evidence:
-    """Everything that is known, from one moment, and what the tables alone already showed."""
+    """The database and topics at one moment, with the findings in the tables alone."""
 
     history: History
     findings: Findings
@@ -36,23 +37,18 @@ class Evidence:
 async def gather(
     settings: Settings, database: "asyncpg.Connection[asyncpg.Record]", records: Records
 ) -> Evidence:
-    """Read the database in one snapshot, beside what was read of the topics."""
+    """Read the database in one snapshot, and add the records of the topics."""
     findings, tables = Findings(), Tables()
     async with database.transaction(isolation="repeatable_read", readonly=True):
         for method in ("seqscan", "sort", "hashjoin"):
-            # A page is few rows looked up by key.
+            # Planned like a page of a few rows, which are looked up by key.
             await database.execute(f"SET LOCAL enable_{method} = off")
         snapshot = Snapshot(database, is_dsql=False)
         await walk(snapshot, findings, tables)
         stored = await lanes_of(snapshot)
     tapes = defaultdict(list, {at: [_record(r) for r in rs] for at, rs in records.items()})
     dead = settings.dead_letters_topic
-    outputs = OutputTopics(
-        settings.events_topic,
-        settings.transfer_events_topic,
-        dead,
-        sum(at.topic == dead for at in records),
-    )
+    outputs = OutputTopics(*settings.outputs, sum(at.topic == dead for at in records))
     lanes = []
     for row, batches in stored:
         route = route_of(row, outputs)
@@ -65,14 +61,14 @@ async def gather(
 
 
 def check(evidence: Evidence) -> None:
-    """Raise AssertionError when anything does not hold."""
+    """Raise AssertionError if an invariant is violated."""
     evidence.history.check(evidence.findings)
     found = [violation.line() for violation in evidence.findings.violations()]
     assert not found, "\n".join(found)
 
 
 def seq_of(record: ConsumerRecord) -> int:
-    """Return the seq that the record's header names."""
+    """Return the seq in the record's header."""
     return int(dict(record.headers)["ce_id"].rpartition(b"/")[2])
 
 
@@ -84,7 +80,7 @@ def value_of(record: ConsumerRecord) -> bytes:
 
 
 def first_occurrences(records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]:
-    """Drop repeats as a consumer does, and check that they are repeats and nothing is missing."""
+    """Drop repeats as a consumer does, and check that repeats are equal and nothing is missing."""
     first: list[ConsumerRecord] = []
     for record in records:
         seq = seq_of(record)
@@ -98,4 +94,5 @@ def first_occurrences(records: Sequence[ConsumerRecord]) -> list[ConsumerRecord]
 
 def _record(record: ConsumerRecord) -> Record:
     headers = tuple(record.headers)
-    return Record(record.offset, record.timestamp, record.key, record.value, headers)
+    by_broker = record.timestamp_type == 1
+    return Record(record.offset, record.timestamp, record.key, record.value, headers, by_broker)

@@ -1,9 +1,9 @@
-"""The rules of the exchange once more, as plainly as they can be written, to compare the core with.
+"""A reference model: the rules of the exchange in the plainest form, to compare the domain with.
 
-It speaks the wire of design §5: commands in, whole events out, as dicts. One sorted list a side,
-one balance an account, every number from the definition and none from a formula of the core. It
-knows no pockets, facts or budgets. Of a batch it is told only where it stopped short (``stops``),
-since that is where other lanes get their turn.
+The model uses the wire format of the README, with commands as input and whole events as output,
+both as dicts. It has a sorted list per side and a balance per account, and computes every number
+from its definition and not from a formula of the domain. It has no pockets, facts or budgets. About
+batches it knows only where one stopped short (``stops``), since other lanes may act there.
 """
 
 from bisect import bisect_left
@@ -30,16 +30,21 @@ Wire = dict[str, Any]
 """An event as a reader of the topic sees it."""
 
 NAMESPACE: Final = UUID("6f3c1a52-2a0e-5c55-9f0e-0a8f3f7c1d11")
-OPEN_ORDERS_MAX: Final = 1_000
+OPEN_ORDERS_PER_ACCOUNT_MAX: Final = 1_000
 
 
 def uuid_of(*names: object) -> str:
     return str(uuid5(NAMESPACE, "/".join(map(str, names))))
 
 
+def collateral(payout: int, before: int, after: int) -> int:
+    """Return the collateral that a change of position locks, negative if it is released."""
+    return payout * (max(0, -after) - max(0, -before))
+
+
 @dataclass(slots=True)
 class Order:
-    """An order from its first answer on; refused ones keep ``leaves`` 0."""
+    """An order from its first answer on. A refused order keeps ``leaves`` 0."""
 
     account: str
     order_id: str
@@ -58,10 +63,10 @@ class Order:
 
 @dataclass(slots=True)
 class Market:
-    """A market with all that ever happened in it. ``books`` hold the open orders, best first.
+    """A market with its whole history. ``books`` have the open orders, best first.
 
-    Resolved: ``due`` are the orders to close and the holders to pay, ``place`` the next offset and
-    index at which that is said.
+    After the resolution, ``due`` has the orders to close and the holders to pay, and ``place`` the
+    offset and index of the next event.
     """
 
     market_id: str
@@ -81,19 +86,19 @@ class Market:
     positions: dict[str, int] = field(default_factory=dict)
 
     def delta(self, order: Order, price: int, quantity: int) -> tuple[int, int]:
-        """Return the cash that trading brings, without collateral, and the collateral it locks."""
+        """Return the cash from a trade without collateral, and the collateral that it locks."""
         sign = 1 if order.side == "BUY" else -1
         before = self.positions.get(order.account, 0)
-        shorts = max(0, -(before + sign * quantity)) - max(0, -before)
-        return -sign * price * quantity, self.payout * shorts
+        locks = collateral(self.payout, before, before + sign * quantity)
+        return -sign * price * quantity, locks
 
 
 @dataclass(slots=True)
 class Lane:
-    """What is counted in each lane. ``sweep``: market, order, IOC or not, offset, index."""
+    """The state of a lane. A sweep is market, order, whether IOC, offset and index."""
 
     home: Home
-    sweep: tuple[Market, Order, bool, int, int] | None = None
+    sweeps: dict[str, tuple[Market, Order, bool, int, int]] = field(default_factory=dict)
     stops: Mapping[int, int] = field(default_factory=dict)
     seq: int = 0
     time_ms: int = 0
@@ -117,16 +122,17 @@ class Model:
         home: Home,
         received: Sequence[Received],
         page_of: str | None = None,
+        sweep_of: str | None = None,
         stops: Mapping[int, int] | None = None,
     ) -> list[Wire]:
-        """Return what is said. ``stops``: offsets that are not done with, and their next index."""
+        """Return the batch's events. ``stops`` has the next index of each unfinished offset."""
         lane = self._lanes.setdefault(home.lane, Lane(home))
         lane.stops = stops or {}
         self._out = []
         if page_of is not None:
             self._settle(lane, self.markets[page_of])
-        elif lane.sweep is not None:
-            market, order, ioc, lane.offset, lane.index = lane.sweep
+        if sweep_of is not None:
+            market, order, ioc, lane.offset, lane.index = lane.sweeps.pop(sweep_of)
             self._match(lane, market, order, ioc=ioc)
         for each in received:
             self._answer(lane, each)
@@ -169,11 +175,12 @@ class Model:
         name = {"account_id": ask.account_id, "order_id": ask.order_id}
         known = market.orders.get((ask.account_id, ask.order_id)) if market else None
         asked = (ask.side, ask.price, ask.quantity, ask.time_in_force)
-        if known and market and known.asked == asked:
-            event = self._say(lane, "DUPLICATE", ask.market_id, market)
+        if known and market:
+            kind = "DUPLICATE" if known.asked == asked else "ID_CONFLICT"
+            event = self._say(lane, kind, ask.market_id, market)
             event |= name | {"first": known.first}
             return
-        reason = self._refusal(lane, ask, market, known)
+        reason = self._refusal(lane, ask, market)
         kind = "ORDER_REJECTED" if reason else "ORDER_ACCEPTED"
         event = self._say(lane, kind, ask.market_id, market)
         event |= name
@@ -190,9 +197,7 @@ class Model:
             market.orders[ask.account_id, ask.order_id] = order
             self._match(lane, market, order, ioc=ask.time_in_force == "IOC")
 
-    def _refusal(
-        self, lane: Lane, ask: PlaceOrder, market: Market | None, known: Order | None
-    ) -> str | None:
+    def _refusal(self, lane: Lane, ask: PlaceOrder, market: Market | None) -> str | None:
         if market is None:
             return self._no_market(lane, ask.market_id)
         draft = Order(ask.account_id, ask.order_id, ask.side, ask.price, (), 0, {})
@@ -201,24 +206,25 @@ class Model:
         other = "SELL" if ask.side == "BUY" else "BUY"
         resting += [order for order in market.books[other] if order.account == ask.account_id]
         checks = (
-            (known is not None, "DUPLICATE_ID_DIFFERENT_PAYLOAD"),
             (market.outcome is not None, "MARKET_NOT_OPEN"),
             (ask.price < 1 or ask.price > market.payout - 1, "BAD_PRICE"),
             (ask.quantity < 1 or ask.quantity > 10**9, "BAD_QTY"),
             (ask.account_id not in self.cash, "UNKNOWN_ACCOUNT"),
-            (ask.time_in_force == "GTC" and len(resting) >= OPEN_ORDERS_MAX, "OPEN_ORDER_LIMIT"),
+            (
+                ask.time_in_force == "GTC" and len(resting) >= OPEN_ORDERS_PER_ACCOUNT_MAX,
+                "OPEN_ORDER_LIMIT",
+            ),
             (self.cash.get(ask.account_id, 0) + brings - locks < 0, "INSUFFICIENT_FUNDS"),
         )
         return next((reason for refused, reason in checks if refused), None)
 
     def _match(self, lane: Lane, market: Market, taker: Order, *, ioc: bool) -> None:
         makers = market.books["SELL" if taker.side == "BUY" else "BUY"]
-        lane.sweep = None
         while taker.leaves and makers and taker.crosses(makers[0]):
             if makers[0].account == taker.account:
                 self._cancel(lane, market, taker, "SELF_TRADE")
             elif lane.index == lane.stops.get(lane.offset):
-                lane.sweep = (market, taker, ioc, lane.offset, lane.index)
+                lane.sweeps[market.market_id] = (market, taker, ioc, lane.offset, lane.index)
                 return
             else:
                 self._meet(lane, market, taker, makers[0])
@@ -242,7 +248,7 @@ class Model:
             market.books[maker.side].remove(maker)
 
     def _can(self, market: Market, order: Order, price: int, wanted: int) -> int:
-        """Return the most that the account can pay for: after any more it would owe."""
+        """Return the largest quantity that the account can pay for."""
 
         def broke(quantity: int) -> bool:
             brings, locks = market.delta(order, price, quantity)
@@ -403,13 +409,13 @@ class Model:
     ) -> bool:
         name, asked = (ask.account_id, ask.transfer_id), (done, ask.amount)
         known = self.transfers.get(name) if at_home(lane, ask.account_id) else None
-        if known and known[0] == asked:
-            event = self._say(lane, "DUPLICATE", ask.account_id)
+        if known:
+            kind = "DUPLICATE" if known[0] == asked else "ID_CONFLICT"
+            event = self._say(lane, kind, ask.account_id)
             event |= {"transfer_id": ask.transfer_id, "first": known[1]}
             return False
         checks = [
             (not at_home(lane, ask.account_id), "WRONG_PARTITION"),
-            (known is not None, "DUPLICATE_ID_DIFFERENT_PAYLOAD"),
             (not 1 <= ask.amount <= 10**13, "BAD_AMOUNT"),
             *checks,
         ]

@@ -1,54 +1,51 @@
-"""Between a worker and PostgreSQL: breaks the line at a chosen point of a chosen batch.
+"""A proxy between a worker and PostgreSQL that breaks the connection at a chosen point.
 
-It reads message boundaries of the protocol, so that a test can say: what commits the batch never
-arrived, arrived in half, was carried out and its reply was lost, or arrives only when the worker
-has long tried again. What commits is the one statement, or in steps the COMMIT behind them.
-Everything else passes unchanged.
+The proxy reads the protocol's message boundaries. A test can let the commit of a batch get lost,
+arrive in half, succeed without a reply, or arrive long after the worker has retried. The commit is
+the single statement, or the COMMIT after all steps. All other messages pass unchanged.
 """
 
 import asyncio
 import contextlib
-import struct
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final, Self
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
-from tests.support.listener import Listener
+from tests.support import pgwire
+from tests.support.listener import Listener, connected, until_one_ends
 
 BATCH: Final = b"SET batch_no = batch_no + 1"
-"""The fence: in the one statement, and the first of the steps."""
+"""The fence, which is part of the single statement and the first of the steps."""
 JOURNAL: Final = b"INSERT INTO batches"
 """The last of the steps."""
 TAKE_OVER: Final = b"SET epoch = epoch + 1"
-_ENCRYPTION_REQUESTS: Final = frozenset({80877103, 80877104})
-_LENGTH: Final = struct.Struct("!I")
 
 
 class Fault(StrEnum):
-    """What becomes of what commits a batch, but for the two that meet it on the way there."""
+    """The fate of the commit of a batch. HOLD and BETWEEN act on an earlier step."""
 
-    BEFORE = "the line breaks before it arrives"
-    MIDDLE = "the line breaks when half of it has arrived"
-    AFTER = "it is carried out, the line breaks before the reply"
-    LIMBO = "the line breaks, and it arrives when the trap is released"
-    SWALLOW = "it is carried out, the reply is lost, the line stays"
-    HOLD = "the batch waits until the trap is released, from where it is known on"
-    BETWEEN = "in steps: the line breaks before this one, and those behind it have arrived"
-    ABORT = "in steps: the transaction is broken before it, so that the answer is ROLLBACK"
+    BEFORE = "the connection breaks before the commit arrives"
+    MIDDLE = "the connection breaks when half of the commit has arrived"
+    AFTER = "the commit succeeds, and the connection breaks before the reply"
+    LIMBO = "the connection breaks, and the commit arrives when the trap is released"
+    SWALLOW = "the commit succeeds, the reply is lost, and the connection stays open"
+    HOLD = "the batch waits at the trap's statement until the trap is released"
+    BETWEEN = "in steps: the connection breaks before the trap's statement"
+    ABORT = "in steps: the transaction is aborted before COMMIT, whose answer is ROLLBACK"
 
 
-_AT_A_STEP: Final = frozenset({Fault.HOLD, Fault.BETWEEN})
-_AT_THE_COMMIT: Final = frozenset(Fault) - _AT_A_STEP
+_AT_STEP: Final = frozenset({Fault.HOLD, Fault.BETWEEN})
+_AT_THE_COMMIT: Final = frozenset(Fault) - _AT_STEP
 _AT_ONE_STATEMENT: Final = frozenset(Fault) - {Fault.BETWEEN, Fault.ABORT}
-_NONSENSE: Final = b"SELECT 1 / 0"
+_NONSENSE: Final = pgwire.query("SELECT 1 / 0")
 
 
 @dataclass(eq=False)
 class Trap:
-    """Springs ``times`` times, on ``statement`` where ``when`` knows it, after ``skip`` of them."""
+    """A trap that springs ``times`` times on ``statement`` if ``when`` matches, after ``skip``."""
 
     fault: Fault
     statement: bytes
@@ -59,17 +56,17 @@ class Trap:
     sprung: int = 0
     released: asyncio.Event = field(default_factory=asyncio.Event)
     outcomes: list[bytes] = field(default_factory=list)
-    """Of those whose reply is lost: C committed; of those in limbo also E, refused or given up."""
+    """Outcomes of commits without a reply. C is committed, E refused or given up in limbo."""
 
     def release(self) -> None:
         self.released.set()
 
     def knows(self, text: bytes, message: bytes) -> bool:
-        """Return whether this is what it waits for."""
+        """Return whether this is the statement of the trap."""
         return self.sprung < self.times and self.statement in text and self.when(message)
 
     def springs(self) -> bool:
-        """Return whether this one counts."""
+        """Count a match, and return whether the trap springs."""
         if self.skip:
             self.skip -= 1
             return False
@@ -78,12 +75,10 @@ class Trap:
 
 
 class PgProxy:
-    """Listens at ``url``. Traps are tried in the order in which they were set."""
+    """Listens at ``url``. Traps are tried in the order of their creation."""
 
     def __init__(self, url: str) -> None:
-        parts = urlsplit(url)
-        self._parts = parts
-        self._target = (parts.hostname or "127.0.0.1", parts.port or 5432)
+        self._parts = urlsplit(url)
         self._listener = Listener(self._serve)
         self._port = 0
         self._open: set[_Link] = set()
@@ -102,8 +97,7 @@ class PgProxy:
 
     @property
     def url(self) -> str:
-        user = f"{self._parts.username}@" if self._parts.username else ""
-        return urlunsplit(self._parts._replace(netloc=f"{user}127.0.0.1:{self._port}"))
+        return pgwire.at_port(self._parts, self._port)
 
     def trap(
         self,
@@ -115,39 +109,36 @@ class PgProxy:
         times: int = 1,
         then: Callable[[], None] = lambda: None,
     ) -> Trap:
-        """Set a trap for transactions with that in their text, those of a batch.
+        """Set a trap for transactions with ``statement`` in their text, by default batches.
 
-        ``when`` sees the Bind messages, parameters in clear.
+        ``when`` gets the Bind messages with their parameters as text.
         """
         trap = Trap(fault, statement, when, skip, times, then)
         self.traps.append(trap)
         return trap
 
     def say_goodbye(self) -> None:
-        """Tell every client what a server says that is shut down.
+        """Send every client the last message of a server that is shut down.
 
-        No server says anything after it. Idle lines stay open until somebody speaks.
+        No message follows. Idle connections stay open until the client sends a request.
         """
         for link in self._open:
             link.say_goodbye()
 
     async def up(self) -> None:
-        """Listen, at the same port as before."""
+        """Listen on the same port as before."""
         self._port = await self._listener.up(self._port)
 
     async def down(self) -> None:
-        """Break every line and refuse new ones."""
+        """Break all connections and refuse new ones."""
         await self._listener.down()
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         link = _Link(self, reader, writer)
         self._open.add(link)
         try:
-            from_server, to_server = await asyncio.open_connection(*self._target)
-            try:
-                await link.run(from_server, to_server)
-            finally:
-                to_server.transport.abort()
+            async with connected(*pgwire.target(self._parts)) as server:
+                await link.run(*server)
         except (OSError, asyncio.IncompleteReadError, _BrokenError, asyncio.CancelledError):
             pass
         finally:
@@ -155,11 +146,11 @@ class PgProxy:
 
 
 class _BrokenError(Exception):
-    """The line is cut on purpose."""
+    """The connection is cut on purpose."""
 
 
 class _Transaction:
-    """What a connection has sent of its transaction: one statement, or all since BEGIN."""
+    """The statements of a connection's transaction: a single one, or all since BEGIN."""
 
     def __init__(self) -> None:
         self._is_open = False
@@ -167,7 +158,7 @@ class _Transaction:
         self._met: set[Trap] = set()
 
     def take(self, text: bytes, message: bytes) -> frozenset[Fault]:
-        """Add a statement; return which faults may meet it."""
+        """Add a statement, and return the faults that may hit it."""
         word = b"".join(text.lstrip()[:8].split()[:1]).strip(b";").upper()
         if word == b"COMMIT" and self._is_open:
             self._is_open = False
@@ -178,10 +169,10 @@ class _Transaction:
         self._texts += text
         self._messages += message
         self._is_open = word == b"BEGIN" or (self._is_open and word != b"ROLLBACK")
-        return _AT_A_STEP if self._is_open else _AT_ONE_STATEMENT
+        return _AT_STEP if self._is_open else _AT_ONE_STATEMENT
 
     def meets(self, trap: Trap, faults: frozenset[Fault]) -> bool:
-        """Return whether a trap springs; a transaction meets each once."""
+        """Return whether a trap springs. Each trap springs once per transaction."""
         if (
             trap in self._met
             or trap.fault not in faults
@@ -203,59 +194,47 @@ class _Link:
         self._texts: dict[bytes, bytes] = {}
         self._transaction = _Transaction()
         self._sprung: Trap | None = None
-        """The trap that sprang on what is being sent."""
+        """The trap that sprang on the present request."""
         self._awaited: list[Trap | None] = []
-        """Of each request under way: the trap that sprang on it."""
+        """The trap, or None, of each request in flight."""
         self._reply: list[bytes] = []
         self._asked = True
-        """Whether the server has something to answer; it begins with the greeting."""
+        """Whether the server has something to answer. Its first answer is the greeting."""
         self._over = False
 
     def say_goodbye(self) -> None:
-        fields = b"SFATAL\0VFATAL\0C57P01\0Mterminating connection\0\0"
-        self._to_client.write(b"E" + _LENGTH.pack(len(fields) + 4) + fields)
+        self._to_client.write(pgwire.error("57P01", "terminating connection", "FATAL"))
         self._over = True
         if self._asked:
             self._to_client.close()
 
     async def run(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._from_server, self._to_server = reader, writer
-        ways = {asyncio.create_task(self._up()), asyncio.create_task(self._down())}
-        try:
-            done, _ = await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-            for way in done:
-                way.result()
-        finally:
-            for way in ways:
-                way.cancel()
-            await asyncio.wait(ways)
-            for way in ways:
-                _ = way.cancelled() or way.exception()
-            writer.transport.abort()
+        await until_one_ends(self._up(), self._down())
 
     async def _up(self) -> None:
-        """Pass on what the client says."""
+        """Forward the client's messages."""
         while True:
-            body = await self._body(self._from_client)
-            if _LENGTH.unpack(body[4:8])[0] not in _ENCRYPTION_REQUESTS:
+            opening = await pgwire.opening(self._from_client)
+            if pgwire.request_code(opening) not in pgwire.ENCRYPTION_REQUESTS:
                 break
             self._to_client.write(b"N")
-        self._to_server.write(body)
+        self._to_server.write(opening)
         while True:
-            kind = await self._from_client.readexactly(1)
-            message = kind + await self._body(self._from_client)
+            message = await pgwire.message(self._from_client)
             if self._over:
                 raise _BrokenError
             self._asked = True
-            await self._look(kind, message)
-            if kind in (b"S", b"Q"):
+            await self._look(message)
+            if message[:1] in (b"S", b"Q"):
                 self._awaited.append(self._sprung)
                 self._sprung = None
             self._to_server.write(message)
             await self._to_server.drain()
 
-    async def _look(self, kind: bytes, message: bytes) -> None:
-        """Remember texts; of statements, let a trap spring."""
+    async def _look(self, message: bytes) -> None:
+        """Remember the texts of Parse messages, and let a trap spring on statements."""
+        kind = message[:1]
         if kind == b"P":
             name, text, _ = message[5:].split(b"\0", 2)
             self._texts[name] = text
@@ -266,7 +245,7 @@ class _Link:
             await self._meet(message[5:-1], message)
 
     async def _meet(self, text: bytes, message: bytes) -> None:
-        """Let a trap spring on a statement, if one does."""
+        """Let the matching trap spring on a statement."""
         if self._proxy.latency_s and message[:1] == b"B":
             await asyncio.sleep(self._proxy.latency_s)
         faults = self._transaction.take(text, message)
@@ -285,7 +264,7 @@ class _Link:
             await self._to_server.drain()
         if trap.fault is Fault.ABORT:
             self._awaited.append(trap)
-            self._to_server.write(b"Q" + _LENGTH.pack(len(_NONSENSE) + 5) + _NONSENSE + b"\0")
+            self._to_server.write(_NONSENSE)
         trap.then()
         if trap.fault is Fault.HOLD:
             await trap.released.wait()
@@ -293,10 +272,9 @@ class _Link:
             raise _BrokenError
 
     async def _lag(self, trap: Trap, message: bytes) -> None:
-        """Take the whole request, leave the client alone, and deliver when released."""
+        """Take the whole request, drop the client, and deliver the request when released."""
         while message[:1] != b"Q" and not message.endswith(b"S\0\0\0\4"):
-            kind = await self._from_client.readexactly(1)
-            message += kind + await self._body(self._from_client)
+            message += await pgwire.message(self._from_client)
         self._to_client.transport.abort()
         trap.then()
         self._awaited.append(trap)
@@ -305,11 +283,11 @@ class _Link:
         await asyncio.Event().wait()
 
     async def _down(self) -> None:
-        """Pass on what the server says, until it has gone."""
+        """Forward the server's messages until it closes."""
         try:
             await self._listen()
         except (OSError, asyncio.IncompleteReadError):
-            # It has given up a transaction that stayed open for too long.
+            # The server has ended a transaction that was open for too long.
             for trap in self._awaited:
                 if trap is not None and trap.fault is Fault.LIMBO:
                     trap.outcomes.append(b"E")
@@ -317,10 +295,10 @@ class _Link:
 
     async def _listen(self) -> None:
         while True:
-            kind = await self._from_server.readexactly(1)
-            message = kind + await self._body(self._from_server)
+            message = await pgwire.message(self._from_server)
             if self._over:
                 continue
+            kind = message[:1]
             trap = self._awaited[0] if self._awaited else None
             if trap is not None:
                 self._reply.append(message)
@@ -335,14 +313,14 @@ class _Link:
                 await self._to_client.drain()
 
     def _answer(self, trap: Trap) -> None:
-        """The server has spoken on what has a trap: lose the reply, or give it back."""
+        """Lose the reply to a trapped request, or forward it."""
         reply, self._reply = self._reply, []
         del self._awaited[:1]
         if trap.fault is Fault.ABORT:
             return
         refused = any(m[:1] == b"E" or m.endswith(b"ROLLBACK\0") for m in reply)
         if refused and trap.fault is not Fault.LIMBO:
-            # A lost race is no commit: wait for the next one.
+            # A lost race is no commit, so wait for the next attempt.
             trap.sprung -= 1
             self._to_client.write(b"".join(reply))
             return
@@ -352,8 +330,3 @@ class _Link:
         trap.then()
         if trap.fault is Fault.AFTER:
             raise _BrokenError
-
-    @staticmethod
-    async def _body(reader: asyncio.StreamReader) -> bytes:
-        length = await reader.readexactly(4)
-        return length + await reader.readexactly(_LENGTH.unpack(length)[0] - 4)

@@ -1,8 +1,8 @@
-"""The whole exchange for one test: topics, a migrated database, workers, and what must hold.
+"""The whole exchange for one test: topics, a migrated database, workers, and the invariants.
 
-``System.start`` makes everything under a prefix of its own. Workers run as tasks of the test or as
-processes of their own; commands go in through ``publish``, records of any kind through ``send``.
-``check_invariants`` reads all topics and the database and calls `tests.support.invariants`.
+``System.start`` creates everything with its own prefix. Workers run as tasks of the test or as
+separate processes. ``publish`` sends commands, and ``send`` sends any records. ``check_invariants``
+reads all topics and the database and calls `tests.support.invariants`.
 """
 
 import asyncio
@@ -27,11 +27,13 @@ from aiokafka.producer.message_accumulator import BatchBuilder
 from pydantic import SecretStr
 
 from producers.client import OrderPublisher
-from producers.commands import Publishable
+from producers.encode import Publishable
 from tests.support import dialect, invariants
+from tests.support.books import deposit, open_market
 from tests.support.eventually import eventually
 from worker import app, config
 from worker.adapters.kafka import AiokafkaBroker
+from worker.adapters.kafka.batches import AnyNamesBuilder, Turn, UnreadableBatch
 from worker.adapters.kafka.deadline import stop_within
 from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.postgres.migrate import migrate
@@ -43,10 +45,13 @@ from worker.topics import find_streams
 
 REPOSITORY: Final = Path(__file__).parents[2]
 SESSION_S: Final = 20.0
-"""A worker of the test's own process is never killed, but may stand still with it for a while."""
+"""Session of a worker in the test's process, which is never killed but may stall for a while."""
 ANSWERED_S: Final = 60.0
+RICH: Final = 10**9
+REFUSED_S: Final = 300.0
 BROKERS_DEFAULT: Final = -1
 STOP_S: Final = 10.0
+RAW_BATCH_BYTES: Final = 10**6
 _LANES: Final = (
     "SELECT s.topic, l.partition, l.next_offset, l.last_seq, l.resume"
     " FROM lanes l JOIN streams s USING (stream) ORDER BY l.lane"
@@ -54,23 +59,26 @@ _LANES: Final = (
 
 
 class Sent(NamedTuple):
-    """A record to be published as it is."""
+    """A record to publish unchanged."""
 
     partition: int
     key: bytes | None
     value: bytes | None
-    headers: Sequence[tuple[str, bytes]] = ()
+    headers: Sequence[tuple[str, bytes | None]] = ()
     timestamp_ms: int | None = None
 
 
 class Log:
-    """All records of some topics, read as far as they go."""
+    """All records of some topics, read up to their ends."""
 
     def __init__(self, bootstrap: str, topics: Iterable[str]) -> None:
+        self._turn = Turn()
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=bootstrap,
+            key_deserializer=self._turn,
             auto_offset_reset="earliest",
             enable_auto_commit=False,
+            isolation_level="read_committed",
             fetch_max_wait_ms=20,
             request_timeout_ms=10_000,
         )
@@ -87,15 +95,20 @@ class Log:
         """Read up to the present end."""
         ends = await self._consumer.end_offsets(list(self._consumer.assignment()))
         while any([await self._consumer.position(p) < end for p, end in ends.items()]):
-            for partition, records in (await self._consumer.getmany(timeout_ms=50)).items():
-                self.records[TopicPartition(*partition)].extend(records)
+            timeout_ms = 0 if self._turn.unfinished else 50
+            await asyncio.sleep(0)
+            self._turn.begin()
+            fetched = await self._consumer.getmany(timeout_ms=timeout_ms)
+            for partition, records in fetched.items():
+                readable = [each for each in records if not isinstance(each, UnreadableBatch)]
+                self.records[TopicPartition(*partition)].extend(readable)
 
     async def ends(self) -> dict[TopicPartition, int]:
         found = await self._consumer.end_offsets(list(self._consumer.assignment()))
         return {TopicPartition(*partition): end for partition, end in found.items()}
 
     async def stop(self) -> None:
-        # As a task of its own: after an outage aiokafka raises a CancelledError nobody asked for.
+        # In a task, because after an outage aiokafka raises a CancelledError by itself.
         await stop_within(STOP_S, self._consumer.stop())
 
 
@@ -113,7 +126,7 @@ class Member:
 
     @property
     def lanes_ready(self) -> int:
-        """Return how many lanes take commands."""
+        """Return the number of lanes that accept commands."""
         return sum(lane.status is LaneStatus.READY for lane in self.lanes.values())
 
     def metric(self, name: str, **labels: str) -> float:
@@ -126,28 +139,27 @@ class Member:
         )
 
     async def stop(self) -> None:
-        """Take it down as SIGTERM does."""
+        """Stop the worker as SIGTERM does."""
         self.worker.assignments.stop()
         await asyncio.wait({self.task}, timeout=30)
         self.task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self.task
-        await self.broker.close()
 
 
 @dataclass
 class Process:
-    """A worker in a process of its own."""
+    """A worker in a separate process."""
 
     process: asyncio.subprocess.Process
     log: Path
 
     def kill(self) -> None:
-        """End it as a power cut does."""
+        """End the process as a power cut does."""
         self.send(signal.SIGKILL)
 
     def send(self, number: signal.Signals) -> None:
-        """Send it a signal."""
+        """Send a signal to the process."""
         self.process.send_signal(number)
 
     async def ended(self) -> None:
@@ -184,7 +196,7 @@ class System:
         partitions: int = 2,
         **settings: object,
     ) -> AsyncIterator[Self]:
-        """Make topics and tables, and take everything down in the end. No worker runs yet."""
+        """Create topics and tables without a worker, and stop everything at the end."""
         made = _settings(database_url, bootstrap, prefix, settings)
         await migrate(database_url, timeout_s=60)
         await _create_topics(made, partitions)
@@ -195,7 +207,9 @@ class System:
                     bootstrap, orders_topic=made.orders_topic, transfers_topic=made.transfers_topic
                 )
             )
-            raw = AIOKafkaProducer(bootstrap_servers=bootstrap, acks="all", max_batch_size=10**6)
+            raw = AIOKafkaProducer(
+                bootstrap_servers=bootstrap, acks="all", max_batch_size=RAW_BATCH_BYTES
+            )
             await raw.start()
             stack.push_async_callback(raw.stop)
             log = Log(bootstrap, _topics(made))
@@ -208,13 +222,14 @@ class System:
     # Workers.
 
     async def member(self, **settings: object) -> Member:
-        """Start a worker in this process; ``settings`` differ from the system's."""
+        """Start a worker in this process. ``settings`` override the system's, and ``refused_s``."""
+        refused_s = float(str(settings.pop("refused_s", REFUSED_S)))
         made = self.settings.model_copy(update=_secret(settings))
         broker = AiokafkaBroker(
             made.bootstrap_servers,
             made.group_id,
             f"member-{len(self.workers)}",
-            deadlines=Deadlines(session_s=SESSION_S),
+            deadlines=Deadlines(session_s=SESSION_S, refused_s=refused_s),
         )
         worker = app.Worker(made, broker, await find_streams(made, broker))
         task = asyncio.create_task(worker.assignments.run(), name="member")
@@ -222,27 +237,26 @@ class System:
         return member
 
     def environment(self, **settings: object) -> dict[str, str]:
-        """Return that of a process; ``settings`` differ from the system's."""
-        made = {**self.settings.model_dump(), "http_port": 0, **settings}
-        made["database_url"] = settings.get(
-            "database_url", self.settings.database_url.get_secret_value()
-        )
-        return {**os.environ, **{f"PARITY_{name.upper()}": str(v) for name, v in made.items()}}
+        """Return the environment of a process. ``settings`` override the system's."""
+        made = self.settings.model_copy(update={"http_port": 0, **_secret(settings)})
+        return {**os.environ, **config.environment(made)}
 
     @property
     def topics(self) -> Sequence[str]:
         """Return the names of all topics."""
         return _topics(self.settings)
 
-    async def process(self, module: str = "worker", **settings: object) -> Process:
-        """Start a worker in a process of its own."""
+    async def process(self, module: str = "worker", /, **settings: object) -> Process:
+        """Start a worker in a separate process."""
+        return await self.python("-m", module, "run", **settings)
+
+    async def python(self, *arguments: str, **settings: object) -> Process:
+        """Start Python with a program that runs a worker."""
         log = self.directory / f"worker-{len(self.workers)}.log"
         with log.open("wb") as file:
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                "-m",
-                module,
-                "run",
+                *arguments,
                 cwd=REPOSITORY,
                 env=self.environment(**settings),
                 stderr=file,
@@ -251,28 +265,41 @@ class System:
         return started
 
     async def stop(self) -> None:
-        """Take every worker down."""
+        """Stop all workers."""
         await asyncio.gather(*(worker.stop() for worker in self.workers))
 
     async def close(self) -> None:
-        """Let go of what it has in the end: a test may have given it another log, or database."""
+        """Close the present log and database, which a test may have replaced."""
         await self.stop()
         await self.database.close()
         await self.log.stop()
 
-    # What goes in.
+    # Input.
 
     async def publish(self, *commands: Publishable) -> None:
-        """Publish commands to where they belong, in order per key."""
+        """Publish commands to their topics and partitions, in order per key."""
         await self.publisher.publish_all(commands)
 
+    async def open(
+        self, *partitions: int, accounts: Iterable[str] = "ab", amount: int = RICH
+    ) -> list[MarketId]:
+        """Open a market in these partitions, or in all, and fund accounts.
+
+        Orders that follow find the money, since there is no order between the two topics.
+        """
+        markets = [self.market(partition) for partition in partitions or range(self.partitions)]
+        funds = [deposit(account, amount) for account in accounts]
+        await self.publish(*funds, *map(open_market, markets))
+        await self.answered()
+        return markets
+
     async def send(self, topic: str, records: Sequence[Sent]) -> list[int]:
-        """Publish records as they are, in order per partition; return their offsets."""
+        """Publish records unchanged, in order per partition, and return their offsets."""
         offsets = [0] * len(records)
         for partition in {record.partition for record in records}:
             own = [(n, r) for n, r in enumerate(records) if r.partition == partition]
             while own:
-                batch = self.raw.create_batch()
+                batch = AnyNamesBuilder(RAW_BATCH_BYTES, 0)
                 taken = list(itertools.takewhile(lambda entry: _fits(batch, entry[1]), own))  # noqa: B023
                 ack = await self.raw.send_batch(batch, topic, partition=partition)
                 base = (await ack).offset
@@ -281,10 +308,24 @@ class System:
                 own = own[len(taken) :]
         return offsets
 
-    # What comes out.
+    # Output.
+
+    async def halted(self, member: Member, partition: int) -> Lane:
+        """Return the lane of a partition of orders once it is halted."""
+        where = TopicPartition(self.settings.orders_topic, partition)
+
+        def halted() -> Lane | None:
+            # Looked up each time, because a lane is replaced when its take-over is refused.
+            lane = member.lanes.get(where)
+            return lane if lane is not None and lane.status is LaneStatus.HALTED else None
+
+        lane = await eventually(halted)
+        self.raise_failures()
+        assert lane is not None
+        return lane
 
     async def answered(self, within_s: float = ANSWERED_S) -> None:
-        """Wait until every record is answered, nothing is left to do, and all is published."""
+        """Wait until every record is answered, no work is left, and all events are published."""
         await eventually(self._is_answered, within_s)
 
     async def _is_answered(self) -> bool:
@@ -292,22 +333,27 @@ class System:
         try:
             return await self._all_is_answered()
         except KafkaError:
-            # A broker is away, and with it the answer; the next look may find another.
+            # A broker is down. The next look may find another.
             return False
 
     async def _all_is_answered(self) -> bool:
-        ends = await self.log.ends()
-        lanes = await self.database.fetch(_LANES)
-        if not lanes or any(
-            row["next_offset"] < ends[TopicPartition(row["topic"], row["partition"])]
-            or _has_work(row["resume"])
-            for row in lanes
-        ):
+        if await self.unanswered():
             return False
+        lanes = await self.database.fetch(_LANES)
         await self.log.read()
-        return all(
+        return bool(lanes) and all(
             self._last_seq(row["topic"], row["partition"]) >= row["last_seq"] for row in lanes
         )
+
+    async def unanswered(self) -> list[TopicPartition]:
+        """Return the partitions whose lane has an unanswered record or a sweep or settlement."""
+        ends = await self.log.ends()
+        return [
+            at
+            for row in await self.database.fetch(_LANES)
+            for at in [TopicPartition(row["topic"], row["partition"])]
+            if row["next_offset"] < ends[at] or _has_work(row["resume"])
+        ]
 
     def _last_seq(self, topic: str, partition: int) -> int:
         records = self.log.records[TopicPartition(self.output_of(topic), partition)]
@@ -319,13 +365,13 @@ class System:
         return self.settings.events_topic if orders else self.settings.transfer_events_topic
 
     def raise_failures(self) -> None:
-        """Raise what ended a worker of this process, if one did."""
+        """Raise the error that ended a worker of this process, if one ended."""
         for worker in self.workers:
             if isinstance(worker, Member) and worker.task.done() and not worker.task.cancelled():
                 worker.task.result()
 
     async def events(self, kind: str = "", **fields: object) -> list[dict[str, Any]]:
-        """Return the events of a type with these fields, first occurrences, lane by lane."""
+        """Return the first occurrences of events of a type with these fields, lane by lane."""
         await self.log.read()
         found = []
         for topic in (self.settings.events_topic, self.settings.transfer_events_topic):
@@ -341,25 +387,25 @@ class System:
         ]
 
     async def check_invariants(self, *, answered: bool = True) -> None:
-        """Check everything that must hold, whatever happened before."""
+        """Check all invariants of database and topics."""
         if answered:
             await self.answered()
         await self.log.read()
         await self.check_books()
 
     async def check_books(self) -> None:
-        """Check the database as it is now against the topics as they were read last."""
+        """Compare the present database with the topics as they were last read."""
         evidence = await invariants.gather(self.settings, self.database, self.log.records)
         invariants.check(evidence)
 
     # Names.
 
     def market(self, partition: int, name: str = "m") -> MarketId:
-        """Return a market's name that lives in ``partition``."""
+        """Return the name of a market in ``partition``."""
         return MarketId(self.key(partition, name))
 
     def account(self, partition: int, name: str = "a") -> AccountId:
-        """Return an account's name of which the transfers live in ``partition``."""
+        """Return the name of an account whose transfers are in ``partition``."""
         return AccountId(self.key(partition, name))
 
     def key(self, partition: int, name: str) -> str:
@@ -399,7 +445,8 @@ def _fits(batch: BatchBuilder, record: Sent) -> bool:
 
 def _has_work(resume: str) -> bool:
     left = json.loads(resume or "{}")
-    return "sweep" in left or not all(s["parked"] for s in left.get("settlements", ()))
+    parked = all(settlement["parked"] for settlement in left.get("settlements", ()))
+    return not parked or bool(left.get("sweeps") or left.get("waiting"))
 
 
 def _secret(settings: dict[str, object]) -> dict[str, object]:
@@ -432,4 +479,3 @@ async def _create_topics(settings: config.Settings, partitions: int) -> None:
         return len(found) == len(_topics(settings))
 
     await eventually(described)
-    await broker.close()

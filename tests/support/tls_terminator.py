@@ -1,7 +1,7 @@
-"""Speaks TLS in front of a PostgreSQL that does not: from the first byte, as DSQL's endpoint.
+"""A TLS terminator in front of PostgreSQL, with TLS from the first byte, like DSQL's endpoint.
 
-It shows whom a client trusts. It asks for no token and refuses no statement (`tests.support.dsql`
-does), and that Amazon's certificate is trusted waits for a cluster.
+It shows which certificates a client trusts. It checks no token and refuses no statement, unlike
+`tests.support.dsql`. Only a cluster can show that clients trust Amazon's certificate.
 """
 
 import asyncio
@@ -12,31 +12,31 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from tests.support.listener import Listener
+from tests.support.listener import Listener, connected
 
 TLS = Path(__file__).parent / "tls"
 CA_FILE = TLS / "ca.pem"
 
 
+def tls(certificate: str) -> ssl.SSLContext:
+    """Return TLS with ALPN, as an endpoint of DSQL speaks it."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(TLS / certificate)
+    context.set_alpn_protocols(["postgresql"])
+    return context
+
+
 @asynccontextmanager
 async def tls_terminator(postgres_url: str, certificate: str | None) -> AsyncIterator[int]:
-    """Yield the port of a terminator with ``certificate``; None: it speaks no TLS at all."""
+    """Yield the port of a terminator with ``certificate``, or without TLS if that is None."""
     address = urlsplit(postgres_url)
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
-            back_reader, back_writer = await asyncio.open_connection(address.hostname, address.port)
-            try:
+            async with connected(address.hostname, address.port) as (back_reader, back_writer):
                 await asyncio.gather(_copy(reader, back_writer), _copy(back_reader, writer))
-            finally:
-                back_writer.transport.abort()
 
-    context = None
-    if certificate is not None:
-        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-        context.load_cert_chain(TLS / certificate)
-        context.set_alpn_protocols(["postgresql"])
-    listener = Listener(serve, ssl=context)
+    listener = Listener(serve, ssl=certificate and tls(certificate))
     try:
         yield await listener.up()
     finally:

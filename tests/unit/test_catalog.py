@@ -1,4 +1,4 @@
-"""What becomes of a registration whose connection breaks."""
+"""Registration of a stream over a connection that breaks."""
 
 from typing import Any
 
@@ -8,10 +8,11 @@ import pytest
 from worker.adapters.postgres.catalog import register_by
 from worker.domain.state import StreamKind
 from worker.errors import OutcomeUnknown
+from worker.ports import StreamRow
 
 
 class Breaking:
-    """A connection that reads, and breaks when it is to write; or breaks at once."""
+    """A connection that breaks at its first write or, without ``reads``, at once."""
 
     def __init__(self, error: Exception, *, reads: bool) -> None:
         self._error, self._reads = error, reads
@@ -31,9 +32,8 @@ class Breaking:
     [TimeoutError(), ConnectionResetError(), asyncpg.ConnectionDoesNotExistError("closed")],
     ids=lambda error: type(error).__name__,
 )
-async def test_a_worker_that_registers_waits_when_its_connection_breaks(
-    error: Exception, *, reads: bool
-) -> None:
+async def test_broken_registration_has_unknown_outcome(error: Exception, *, reads: bool) -> None:
+    """A worker waits after OutcomeUnknown, and registers again."""
     connection: Any = Breaking(error, reads=reads)
     with pytest.raises(OutcomeUnknown):
-        await register_by(connection, "orders", "orders", StreamKind.ORDERS, 1)
+        await register_by(connection, StreamRow("orders", "orders", StreamKind.ORDERS, 1, 0))

@@ -1,116 +1,52 @@
-"""What came back, and what the lane does then: the table at the top of ``worker/commit.py``.
+"""How a committer acts on the results of its commits; ``test_decide.py`` has the whole policy."""
 
-The database is the one in memory; what befalls a statement on its way is told by each test.
-"""
-
-import itertools
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, replace
-from random import Random
+from dataclasses import replace
 
 import pytest
-from typing_extensions import override
 
 from tests.support.books import (
-    Desk,
     buy,
     cancel,
     deposit,
     market_at,
     open_market,
-    orders_home,
-    received,
     rows_of,
     sell,
     transfers_home,
     withdraw,
 )
-from tests.support.fake_store import FakeBooks, FakeDatabase, FakeStore, Transaction
-from worker import commit
-from worker.commit import (
-    BACKOFF_CAP_S,
-    EXACT_DRAW_BATCHES,
-    LOST_RACES_MAX,
-    OUTAGE_BACKOFF_CAP_S,
-    PATIENT_TRIES,
-    UNKNOWN_MAX,
-    Committer,
+from tests.support.fake_database import Transaction
+from tests.support.fake_store import FakeBooks
+from tests.unit.owned_lane import Line, OwnedLane, Trouble, failing, said
+from worker import commit, seal
+from worker.commit import EXACT_DRAW_BATCHES
+from worker.decide import BACKOFF_CAP_S, LOST_RACES_MAX, OUTAGE_BACKOFF_CAP_S
+from worker.domain import ids, plan
+from worker.domain.commands import CancelOrder, Command
+from worker.domain.draft import Draft
+from worker.domain.plan import Batch
+from worker.domain.state import MarketStatus
+from worker.domain.units import WALLET, AccountId, LaneId
+from worker.errors import (
+    Conflict,
+    Fenced,
+    Misconfigured,
     MustGather,
-    Owner,
-    Refusals,
-    Reload,
+    OutcomeUnknown,
+    Poison,
+    Refused,
+    StoreError,
+    Unavailable,
 )
-from worker.domain import ids
-from worker.domain.commands import Command
-from worker.domain.events import Event
-from worker.domain.plan import Answer, Batch
-from worker.domain.state import Home, LaneState, MarketStatus
-from worker.domain.units import WALLET, AccountId, Lane, Offset
-from worker.errors import Conflict, Fenced, OutcomeUnknown, Poison, Refused, StoreError, Unfit
-from worker.ports import Standing, Statement, System
-from worker.telemetry import LaneMetrics, Metrics
+from worker.ports import Statement
 from worker.wire import facts as facts_text
 
 MARKET = market_at(0, "market")
 ANN, BEN, CAT = AccountId("ann"), AccountId("ben"), AccountId("cat")
-HERE, ELSEWHERE = Lane(0), Lane(1)
-SENT_MAX = 90
-"""No test needs more statements; whoever sends more never ends."""
+ELSEWHERE = LaneId(1)
 EXACT, GENEROUS = 50, 2_500
-"""What a draw from a wallet of 10,000 takes for one contract at 50."""
+"""Draws from a wallet of 10,000 for one contract at 50."""
 FIRST = buy(MARKET, CAT, 20, 50, "first")
-
-Trouble = Callable[["Line", Statement], Awaitable[None]]
-
-
-class Line(FakeStore):
-    """A lane's connection, on which troubles befall one statement after the other."""
-
-    def __init__(self, database: FakeDatabase) -> None:
-        super().__init__(database)
-        self.database = database
-        self.sent: list[Statement] = []
-        self.calls: list[str] = []
-        self.troubles: deque[Trouble] = deque()
-        self.refusing: Callable[[Statement], StoreError | None] = lambda _: None
-
-    @override
-    async def commit(self, statement: Statement) -> None:
-        self.calls.append("commit")
-        self.sent.append(statement)
-        assert len(self.sent) < SENT_MAX, "it never ends"
-        if self.troubles:
-            await self.troubles.popleft()(self, statement)
-        if error := self.refusing(statement):
-            raise error
-        await self.land(statement)
-
-    async def land(self, statement: Statement) -> None:
-        await super().commit(statement)
-
-    @override
-    async def standing(self, lane: Lane, batch_no: int) -> Standing:
-        self.calls.append("standing")
-        return await super().standing(lane, batch_no)
-
-    def draw_elsewhere(self, account_id: AccountId, amount: int) -> None:
-        """Do to two pockets what another lane's batch would do."""
-        transaction, account = Transaction(self.database), ids.account_key(account_id)
-        for lane, change in ((WALLET, -amount), (ELSEWHERE, amount)):
-            row = self.database.get("pockets", account, lane)
-            if row is None:
-                transaction.insert("pockets", {"account": account, "lane": lane, "balance": change})
-            else:
-                transaction.update("pockets", row, balance=row["balance"] + change)
-        transaction.commit()
-
-
-def failing(error: StoreError) -> Trouble:
-    async def befall(_line: Line, _statement: Statement) -> None:
-        raise error
-
-    return befall
 
 
 async def lost_after(line: Line, statement: Statement) -> None:
@@ -119,79 +55,19 @@ async def lost_after(line: Line, statement: Statement) -> None:
 
 
 def drawing(account_id: AccountId, amount: int) -> Trouble:
+    """Return a trouble that draws from the wallet as another lane's batch would."""
+
     async def befall(line: Line, _statement: Statement) -> None:
-        line.draw_elsewhere(account_id, amount)
+        transaction, account = Transaction(line.database), ids.account_key(account_id)
+        for lane, change in ((WALLET, -amount), (ELSEWHERE, amount)):
+            row = line.database.get("pockets", account, lane)
+            if row is None:
+                transaction.insert("pockets", {"account": account, "lane": lane, "balance": change})
+            else:
+                transaction.update("pockets", row, balance=row["balance"] + change)
+        transaction.commit()
 
     return befall
-
-
-@dataclass
-class Bench:
-    """A committer over a line, and the desk of another owner of the same lane."""
-
-    books: FakeBooks
-    line: Line
-    committer: Committer
-    pauses_s: list[float]
-
-    @property
-    def state(self) -> LaneState:
-        return self.committer.state
-
-    async def carry_out(
-        self, *commands: Command, no_draws: frozenset[AccountId] = frozenset()
-    ) -> Batch:
-        batch, _ = await self.committer.carry_out(self.answering(*commands), no_draws)
-        return batch
-
-    def answering(self, *commands: Command) -> Answer:
-        first = self.state.next_offset
-        return Answer([received(Offset(first + n), c) for n, c in enumerate(commands)])
-
-    async def answer_all(self, *commands: Command) -> list[Batch]:
-        """Carry out until every command is answered."""
-        left: Sequence[Command] = commands
-        done = []
-        while left:
-            done.append(await self.carry_out(*left))
-            left = left[done[-1].answered :]
-        return done
-
-
-class AllOfIt(Random):
-    """The dice that always take the longest pause."""
-
-    @override
-    def uniform(self, a: float, b: float) -> float:
-        return b
-
-
-class NoneOfIt(Random):
-    """The dice that never wait."""
-
-    @override
-    def uniform(self, a: float, b: float) -> float:
-        return a
-
-
-async def _bench(books: FakeBooks, home: Home, dice: Random | None = None) -> Bench:
-    line = Line(books.database)
-    desk = await Desk.open(line, home)
-    pauses_s: list[float] = []
-
-    async def pause(seconds: float) -> None:
-        pauses_s.append(seconds)
-
-    committer = Committer(
-        Owner("me", 2_500, System(lambda: 0.0, pause, dice or Random(0))),
-        line,
-        desk.state,
-        desk.epoch,
-        LaneMetrics(Metrics(), home.stream, home.partition),
-        Refusals(),
-        published_batch_no=lambda: 0,
-    )
-    return Bench(books, line, committer, pauses_s)
 
 
 @pytest.fixture
@@ -204,359 +80,282 @@ async def books() -> FakeBooks:
 
 
 @pytest.fixture
-async def bench(books: FakeBooks) -> Bench:
+async def lane(books: FakeBooks) -> OwnedLane:
     """Ben offers 100 at 50, of which Cat bought 20: both have money here now, and Ann has none."""
-    bench = await _bench(books, orders_home(0))
-    await bench.carry_out(open_market(MARKET), sell(MARKET, BEN, 100, 50))
-    await bench.carry_out(FIRST)
-    bench.line.sent.clear()
-    bench.line.calls.clear()
-    return bench
+    lane = await OwnedLane.taken_over(books)
+    await lane.answer(open_market(MARKET), sell(MARKET, BEN, 100, 50))
+    await lane.answer(FIRST)
+    lane.line.sent.clear()
+    lane.line.calls.clear()
+    return lane
+
+
+@pytest.fixture
+async def cash(books: FakeBooks) -> OwnedLane:
+    return await OwnedLane.taken_over(books, transfers_home())
 
 
 def drawn(batch: Batch) -> dict[str, int]:
     return {draw.account: int(draw.amount) for draw in batch.draws()}
 
 
-def said(batch: Batch) -> list[tuple[str, str]]:
-    """Return kind and reason of the batch's answers."""
-    return [
-        (type(entry.body).__name__, str(getattr(entry.body, "reason", "")))
-        for entry in batch.draft.entries
-        if isinstance(entry, Event) and entry.index == 0
-    ]
-
-
-# The database lacks something, or says no for long.
-
-
-UNFIT = Unfit("42P01 relation is missing", sqlstate="42P01")
-FULL = OutcomeUnknown("53100 no space", sqlstate="53100")
-
-
-async def test_a_database_that_is_unfit_is_waited_for_with_the_same_statement(
-    bench: Bench,
-) -> None:
-    bench.line.troubles.extend([failing(UNFIT)] * 50)
-    batch = await bench.carry_out(buy(MARKET, CAT, 1, 50), buy(MARKET, CAT, 1, 50, "second"))
-    assert (batch.answered, len(bench.line.sent)) == (2, 51)
-    assert all(statement is bench.line.sent[0] for statement in bench.line.sent)
-
-
-@pytest.mark.parametrize(
-    ("error", "times", "is_told"),
-    [
-        (UNFIT, 1, True),
-        (FULL, PATIENT_TRIES - 1, False),
-        (FULL, PATIENT_TRIES, True),
-        (Conflict("held", sqlstate="55P03"), 2 * PATIENT_TRIES, False),
-        (OutcomeUnknown("timeout"), 2 * PATIENT_TRIES, False),
-    ],
-)
-async def test_what_the_database_says_is_told_once_it_lasts_and_no_longer(
-    bench: Bench, error: StoreError, times: int, is_told: bool
-) -> None:
-    seen = []
-
-    async def look(_line: Line, _statement: Statement) -> None:
-        seen.append(bench.committer.refusals.reason)
-
-    bench.line.troubles.extend([*[failing(error)] * times, look])
-    await bench.carry_out(buy(MARKET, CAT, 1, 50))
-    assert seen == [str(error) if is_told else ""]
-    assert bench.committer.refusals.reason == ""
-    assert bench.committer.refusals.count == (times if error.sqlstate else 0)
-
-
-async def test_a_database_that_answers_and_never_commits_is_asked_ever_less_often(
-    books: FakeBooks,
-) -> None:
-    bench = await _bench(books, orders_home(0), AllOfIt())
-    bench.line.troubles.extend([failing(FULL)] * (PATIENT_TRIES + 5))
-    await bench.carry_out(open_market(MARKET))
-    assert bench.pauses_s == sorted(bench.pauses_s)
-    assert bench.pauses_s[-6:] == [OUTAGE_BACKOFF_CAP_S] * 6
-
-
-# Nobody knows.
+# The same statement again.
 
 
 @pytest.mark.shows("W2", "F15")
-async def test_an_unknown_outcome_is_met_by_the_same_statement_and_never_by_a_look(
-    bench: Bench,
+@pytest.mark.parametrize(
+    ("error", "times"),
+    [(Misconfigured("42P01"), 50), (Unavailable("refused"), 50), (OutcomeUnknown("timeout"), 1)],
+    ids=repr,
+)
+async def test_same_statement_is_sent_until_it_commits(
+    lane: OwnedLane, error: StoreError, times: int
 ) -> None:
-    bench.line.troubles.append(failing(OutcomeUnknown("timeout")))
-    await bench.carry_out(buy(MARKET, CAT, 1, 50))
-    assert bench.line.calls == ["commit", "commit"]
-    assert bench.line.sent[0] is bench.line.sent[1]
-
-
-@pytest.mark.shows("W2", "F18")
-async def test_a_batch_of_unknown_fate_is_halved_the_second_time(bench: Bench) -> None:
-    bench.line.troubles.extend([failing(OutcomeUnknown("timeout"))] * UNKNOWN_MAX)
-    batch = await bench.carry_out(*[cancel(MARKET, ANN, str(n)) for n in range(4)])
+    """Nothing is looked up first, and no command is left out."""
+    lane.line.troubles.extend([failing(error)] * times)
+    batch = await lane.answer_once(buy(MARKET, CAT, 1, 50), buy(MARKET, CAT, 1, 50, "second"))
     assert batch.answered == 2
+    assert lane.line.calls == ["commit"] * (times + 1)
+    assert {id(statement) for statement in lane.line.sent} == {id(lane.line.sent[0])}
+    assert len(lane.pauses_s) == times
 
 
 @pytest.mark.shows("W2", "F16")
-async def test_a_batch_that_an_earlier_attempt_committed_is_adopted(bench: Bench) -> None:
-    bench.line.troubles.append(lost_after)
-    before = bench.state.batch_no
-    await bench.carry_out(buy(MARKET, CAT, 1, 50))
-    assert bench.line.calls == ["commit", "commit", "standing"]
-    assert bench.state.batch_no == before + 1
+async def test_batch_of_an_earlier_try_is_adopted(lane: OwnedLane) -> None:
+    lane.line.troubles.append(lost_after)
+    before = lane.state.batch_no
+    await lane.answer_once(buy(MARKET, CAT, 1, 50))
+    assert lane.line.calls == ["commit", "commit", "standing"]
+    assert lane.state.batch_no == before + 1
 
 
-# A constraint said no.
+async def test_batch_records_the_published_mark(lane: OwnedLane, books: FakeBooks) -> None:
+    lane.committer.published_batch_no = lambda: 2
+    await lane.answer_once(cancel(MARKET, ANN, "never-was"))
+    row = books.database.get("lanes", 0)
+    assert row is not None
+    assert (row["batch_no"], row["published_batch_no"]) == (lane.state.batch_no, 2)
+
+
+# A refused batch.
 
 
 @pytest.mark.shows("W4", "W21")
-async def test_an_owner_of_the_past_drops_everything(bench: Bench) -> None:
-    await bench.books.store().take_over(bench.state.home.stream, 0, "heir")
+async def test_fenced_owner_drops_everything(lane: OwnedLane, books: FakeBooks) -> None:
+    await books.store().take_over(lane.state.home.stream, 0, "heir")
     with pytest.raises(Fenced):
-        await bench.carry_out(buy(MARKET, CAT, 1, 50))
-
-
-async def test_a_lane_that_went_on_without_us_is_loaded_again(bench: Bench) -> None:
-    """An attempt of ours with other contents won, under our epoch."""
-    twin = await Desk.open(bench.books.store(), orders_home(0))
-    bench.committer.epoch = twin.epoch
-    await twin.run(cancel(MARKET, ANN, "another"))
-    with pytest.raises(Reload):
-        await bench.carry_out(buy(MARKET, CAT, 1, 50))
+        await lane.answer_once(buy(MARKET, CAT, 1, 50))
 
 
 @pytest.mark.shows("W19", "F59")
-async def test_an_order_id_that_is_taken_is_looked_up_and_answered_as_a_repeat(
-    bench: Bench,
-) -> None:
-    batch = await bench.carry_out(FIRST, buy(MARKET, CAT, 1, 50))
-    assert said(batch) == [("Duplicate", ""), ("OrderAccepted", "")]
+async def test_known_order_id_is_answered_as_duplicate(lane: OwnedLane) -> None:
+    batch = await lane.answer_once(FIRST, buy(MARKET, CAT, 1, 50))
+    assert said(batch) == ["Duplicate", "OrderAccepted", "OrderFilled"]
 
 
-async def test_a_transfer_id_that_is_taken_is_looked_up_and_answered_as_a_repeat(
-    books: FakeBooks,
-) -> None:
-    bench = await _bench(books, transfers_home())
-    batch = await bench.carry_out(deposit(ANN, 10_000, "ann-1"), deposit(ANN, 5, "ann-2"))
-    assert said(batch) == [("Duplicate", ""), ("Deposited", "")]
+async def test_known_transfer_id_is_answered_as_duplicate(cash: OwnedLane) -> None:
+    batch = await cash.answer_once(deposit(ANN, 10_000, "ann-1"), deposit(ANN, 5, "ann-2"))
+    assert said(batch) == ["Duplicate", "Deposited"]
 
 
 @pytest.mark.shows("W18", "F27")
 @pytest.mark.parametrize(
     "error", [Refused("a check", constraint="orders_quantity"), Poison("22003")], ids=repr
 )
-async def test_what_the_database_refuses_is_bisected_and_answered(
-    bench: Bench, error: StoreError
-) -> None:
+async def test_single_offender_is_found_and_rejected(lane: OwnedLane, error: StoreError) -> None:
     def refusing(statement: Statement) -> StoreError | None:
         named = [row["order_id"] for row in rows_of(statement, "orders")]
         return error if "wrong" in named else None
 
-    bench.line.refusing = refusing
-    orders = [buy(MARKET, CAT, 1, 40, name) for name in ("a", "b", "wrong", "c")]
-    done = await bench.answer_all(*orders)
-    assert [answer for batch in done for answer in said(batch)] == [
-        ("OrderAccepted", ""),
-        ("OrderAccepted", ""),
-        ("OrderRejected", "INTERNAL_REJECT"),
-        ("OrderAccepted", ""),
-    ]
-    assert bench.state.markets[MARKET].status is MarketStatus.OPEN
+    lane.line.refusing = refusing
+    done = await lane.answer(*(buy(MARKET, CAT, 1, 40, name) for name in ("a", "b", "wrong", "c")))
+    told = [text for batch in done for text in said(batch)]
+    assert told == ["OrderAccepted", "OrderAccepted", "INTERNAL_REJECT", "OrderAccepted"]
+    assert lane.state.markets[MARKET].status is MarketStatus.OPEN
 
 
-@pytest.mark.parametrize("size", ["bytes", "facts_bytes"])
-async def test_what_is_larger_than_may_be_sent_is_halved_until_it_fits(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch, size: str
+async def test_database_refusing_everything_is_waited_for(lane: OwnedLane) -> None:
+    """The lane reports the reason, and no command pays for it with a rejection."""
+    reasons = set()
+    refused = Refused("23514 a foreign check", sqlstate="23514", constraint="foreign")
+
+    def refusing(_statement: Statement) -> StoreError | None:
+        reasons.add(lane.committer.refusals.reason)
+        return refused if len(lane.pauses_s) < 12 else None
+
+    lane.line.refusing = refusing
+    done = await lane.answer(*(cancel(MARKET, ANN, str(n)) for n in range(4)))
+    assert {text for batch in done for text in said(batch)} == {"UNKNOWN_ORDER"}
+    assert reasons == {"", "23514 a foreign check"}
+    assert lane.committer.refusals.reason == ""
+    assert BACKOFF_CAP_S < max(lane.pauses_s) <= OUTAGE_BACKOFF_CAP_S
+
+
+# A batch that is too large.
+
+
+@pytest.mark.parametrize(
+    ("room", "name", "size"),
+    [(seal, "STATEMENT_BYTES_MAX", "bytes"), (facts_text, "BYTES_MAX", "facts_bytes")],
+    ids=["bytes", "facts"],
+)
+async def test_too_large_batch_is_halved_until_it_fits(
+    lane: OwnedLane, monkeypatch: pytest.MonkeyPatch, room: object, name: str, size: str
 ) -> None:
-    """Also what was read for the whole of it is larger than what half of it needs."""
-    await bench.carry_out(_stranger(0))
-    most = 4 * getattr(bench.line.sent[-1], size)
-    room, name = {
-        "bytes": (commit, "STATEMENT_BYTES_MAX"),
-        "facts_bytes": (facts_text, "BYTES_MAX"),
-    }[size]
+    """Facts read for the whole batch would be too large for its half."""
+    await lane.answer_once(_by_stranger(0))
+    most = 4 * getattr(lane.line.sent[-1], size)
     monkeypatch.setattr(room, name, most)
-    batches = await bench.answer_all(*(_stranger(n) for n in range(1, 40)))
+    batches = await lane.answer(*(_by_stranger(n) for n in range(1, 40)))
     assert len(batches) > 1
-    assert all(getattr(statement, size) <= most for statement in bench.line.sent)
-    assert {told for batch in batches for told in said(batch)} == {
-        ("OrderRejected", "UNKNOWN_ACCOUNT")
-    }
-    assert _alarms(bench) == set()
+    assert all(getattr(statement, size) <= most for statement in lane.line.sent)
+    assert {text for batch in batches for text in said(batch)} == {"UNKNOWN_ACCOUNT"}
+    assert lane.alarms() == set()
 
 
-async def test_what_alone_is_larger_than_may_be_sent_is_answered_and_told(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+async def test_command_that_never_fits_is_rejected(
+    lane: OwnedLane, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await bench.carry_out(sell(MARKET, BEN, 1, 60, "measured"))
-    most = bench.line.sent[-1].bytes - 1
-    monkeypatch.setattr(commit, "STATEMENT_BYTES_MAX", most)
-    (batch,) = await bench.answer_all(sell(MARKET, BEN, 1, 60, "as-large"))
-    assert said(batch) == [("OrderRejected", "INTERNAL_REJECT")]
-    assert _alarms(bench) == {"never_fits", "internal_reject"}
+    await lane.answer_once(sell(MARKET, BEN, 1, 60, "measured"))
+    most = lane.line.sent[-1].bytes - 1
+    monkeypatch.setattr(seal, "STATEMENT_BYTES_MAX", most)
+    assert said(await lane.answer_once(sell(MARKET, BEN, 1, 60, "as-large"))) == ["INTERNAL_REJECT"]
+    assert lane.alarms() == {"never_fits", "internal_reject"}
     monkeypatch.undo()
-    assert said(await bench.carry_out(sell(MARKET, BEN, 1, 60, "next"))) == [("OrderAccepted", "")]
+    assert said(await lane.answer_once(sell(MARKET, BEN, 1, 60, "next"))) == ["OrderAccepted"]
 
 
-def _stranger(number: int) -> Command:
+def _by_stranger(number: int) -> Command:
     return buy(MARKET, AccountId(f"stranger-{number}"), 1, 50, "bid")
 
 
-def _alarms(bench: Bench) -> set[str]:
-    found = bench.committer.metrics._metrics.alarms.collect()
-    return {sample.labels["alarm"] for metric in found for sample in metric.samples}
+# A bug in the rules.
 
 
-async def test_a_bug_in_the_rules_halts_its_market_and_the_lane_goes_on(bench: Bench) -> None:
-    market = bench.state.markets[MARKET]
-    bench.state.markets[MARKET] = replace(market, payout=None)  # type: ignore[arg-type]
-    order, another = buy(MARKET, CAT, 1, 50), cancel(MARKET, CAT, "never-was")
-    (batch,) = await bench.answer_all(order, another)
-    assert said(batch) == [
-        ("OrderRejected", "INTERNAL_REJECT"),
-        ("CancelRejected", "UNKNOWN_ORDER"),
-    ]
-    assert bench.state.markets[MARKET].status is MarketStatus.HALTED
+async def test_bug_halts_its_market_and_not_the_lane(lane: OwnedLane) -> None:
+    market = lane.state.markets[MARKET]
+    lane.state.markets[MARKET] = replace(market, payout=None)  # type: ignore[arg-type]
+    batch = await lane.answer_once(buy(MARKET, CAT, 1, 50), cancel(MARKET, CAT, "never-was"))
+    assert said(batch) == ["INTERNAL_REJECT", "UNKNOWN_ORDER"]
+    assert lane.state.markets[MARKET].status is MarketStatus.HALTED
+
+
+async def test_bug_between_commands_does_not_halt_the_lane(
+    lane: OwnedLane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command before is blamed for it, and is rejected though nothing is wrong with it."""
+    may_follow = plan._may_follow
+
+    def breaking(draft: Draft, command: CancelOrder) -> bool:
+        assert not draft.answered or command.order_id != "odd", "a bug"
+        return may_follow(draft, command)
+
+    monkeypatch.setattr(plan, "_may_follow", breaking)
+    orders = ("a", "b", "odd", "c")
+    done = await lane.answer(*(cancel(MARKET, ANN, order_id) for order_id in orders))
+    told = [text for batch in done for text in said(batch)]
+    assert told == ["UNKNOWN_ORDER", "INTERNAL_REJECT", "UNKNOWN_ORDER", "UNKNOWN_ORDER"]
 
 
 # Lost races.
 
 
 @pytest.mark.shows("F19", "F20")
-async def test_what_lost_a_race_is_planned_anew_and_the_second_time_half_of_it(
-    bench: Bench,
-) -> None:
+async def test_lost_races_halve_the_batch_from_the_second(lane: OwnedLane) -> None:
     resting = [buy(MARKET, CAT, 1, 40, str(n)) for n in range(16)]
-    bench.line.troubles.extend([failing(Conflict("40001"))] * 4)
-    assert (await bench.carry_out(*resting)).answered == 2
-    assert [len(rows_of(s, "orders")) for s in bench.line.sent] == [16, 16, 8, 4, 2]
+    lane.line.troubles.extend([failing(Conflict("40001"))] * 4)
+    assert (await lane.answer_once(*resting)).answered == 2
+    assert [len(rows_of(s, "orders")) for s in lane.line.sent] == [16, 16, 8, 4, 2]
 
 
-async def test_a_batch_after_lost_races_is_whole_again(bench: Bench) -> None:
+async def test_batch_after_lost_races_is_whole_again(lane: OwnedLane) -> None:
     cancels = [cancel(MARKET, ANN, str(n)) for n in range(16)]
-    bench.line.troubles.extend([failing(Conflict("40001"))] * 2)
-    answered = [(await bench.carry_out(*cancels)).answered for _ in range(2)]
-    assert answered == [8, 16]
+    lane.line.troubles.extend([failing(Conflict("40001"))] * 2)
+    assert [(await lane.answer_once(*cancels)).answered for _ in range(2)] == [8, 16]
 
 
-async def test_a_lost_race_reads_the_pockets_again(bench: Bench) -> None:
-    bench.line.troubles.append(drawing(ANN, 9_000))
-    batch = await bench.carry_out(buy(MARKET, ANN, 1, 50))
+async def test_lost_race_reads_the_pockets_again(lane: OwnedLane) -> None:
+    lane.line.troubles.append(drawing(ANN, 9_000))
+    batch = await lane.answer_once(buy(MARKET, ANN, 1, 50))
     assert batch.facts.accounts[ANN] == {WALLET: 1_000, ELSEWHERE: 9_000}
 
 
-async def test_whoever_drew_too_much_draws_exactly_before_not_at_all(bench: Bench) -> None:
-    """Draws are generous; what the second race leaves in the wallet is not even the shortfall."""
-    bench.line.troubles.extend([drawing(ANN, 9_000), drawing(ANN, 990)])
-    batch = await bench.carry_out(buy(MARKET, ANN, 1, 50))
-    draws = [[row["amount"] for row in rows_of(s, "draws")] for s in bench.line.sent]
+async def test_loser_draws_exactly_before_not_at_all(lane: OwnedLane) -> None:
+    """Draws are generous; after the second race the wallet has less than the shortfall."""
+    lane.line.troubles.extend([drawing(ANN, 9_000), drawing(ANN, 990)])
+    batch = await lane.answer_once(buy(MARKET, ANN, 1, 50))
+    draws = [[row["amount"] for row in rows_of(s, "draws")] for s in lane.line.sent]
     assert draws == [[GENEROUS], [EXACT], []]
     assert batch.facts.exact_draws == batch.facts.no_draws == {ANN}
-    assert "FUNDS_IN_USE" in str(batch.draft.entries)
+    assert "FUNDS_IN_USE" in said(batch)
 
 
-async def test_a_lost_race_costs_only_those_who_lost_it(bench: Bench, books: FakeBooks) -> None:
-    cash = await books.transfers()
-    await cash.run(deposit("dan", 10_000, "dan-1"))
-    bench.line.troubles.append(drawing(ANN, 9_000))
-    batch = await bench.carry_out(buy(MARKET, ANN, 1, 50), buy(MARKET, "dan", 1, 50))
+async def test_lost_race_costs_only_its_losers(lane: OwnedLane, books: FakeBooks) -> None:
+    await (await books.transfers()).run(deposit("dan", 10_000, "dan-1"))
+    lane.line.troubles.append(drawing(ANN, 9_000))
+    batch = await lane.answer_once(buy(MARKET, ANN, 1, 50), buy(MARKET, "dan", 1, 50))
     dan = AccountId("dan")
     assert drawn(batch) == {ids.account_key(ANN): EXACT, ids.account_key(dan): GENEROUS}
     assert batch.facts.exact_draws == {ANN}
 
 
-async def test_a_loser_draws_exactly_for_64_batches(bench: Bench) -> None:
-    lost_at = bench.state.batch_no
-    bench.line.troubles.append(drawing(ANN, 7_600))
-    assert drawn(await bench.carry_out(buy(MARKET, ANN, 1, 50))) == {ids.account_key(ANN): EXACT}
-    while bench.state.batch_no < lost_at + EXACT_DRAW_BATCHES - 1:
-        await bench.carry_out(cancel(MARKET, ANN, "never-was"))
-        bench.line.sent.clear()
-    assert drawn(await bench.carry_out(buy(MARKET, ANN, 1, 50))) == {ids.account_key(ANN): EXACT}
-    batch = await bench.carry_out(buy(MARKET, ANN, 1, 50))
+async def test_loser_draws_exactly_for_64_batches(lane: OwnedLane) -> None:
+    lost_at = lane.state.batch_no
+    lane.line.troubles.append(drawing(ANN, 7_600))
+    exactly = {ids.account_key(ANN): EXACT}
+    assert drawn(await lane.answer_once(buy(MARKET, ANN, 1, 50))) == exactly
+    while lane.state.batch_no < lost_at + EXACT_DRAW_BATCHES - 1:
+        await lane.answer_once(cancel(MARKET, ANN, "never-was"))
+    assert drawn(await lane.answer_once(buy(MARKET, ANN, 1, 50))) == exactly
+    batch = await lane.answer_once(buy(MARKET, ANN, 1, 50))
     assert drawn(batch) == {ids.account_key(ANN): (2_400 - 2 * EXACT) // 4}
 
 
-@pytest.mark.shows("F19")
-async def test_lost_races_halve_the_batch_and_the_smallest_draws_nothing_in_the_end(
-    bench: Bench,
+async def test_losers_are_remembered_up_to_a_bound(
+    lane: OwnedLane, books: FakeBooks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Somebody is always faster, and has put everything back before anybody looks."""
+    """Their names are recorded with every batch, which must have room for them."""
+    monkeypatch.setattr(commit, "LOSERS_MAX", 1)
+    dan = AccountId("dan")
+    await (await books.transfers()).run(deposit(dan, 10_000))
+    for name in (ANN, dan):
+        lane.line.troubles.append(drawing(name, 7_600))
+        await lane.answer_once(buy(MARKET, name, 1, 50))
+    assert set(lane.committer.lost_at) == {dan}
+
+
+@pytest.mark.shows("F19")
+async def test_smallest_batch_draws_nothing_in_the_end(lane: OwnedLane) -> None:
+    """Another lane is always faster, and has put everything back before the pockets are read."""
 
     def refusing(statement: Statement) -> StoreError | None:
         missed = Refused("pockets", constraint="batches_pockets_missed")
         return missed if rows_of(statement, "draws") else None
 
-    bench.line.refusing = refusing
-    batch = await bench.carry_out(buy(MARKET, ANN, 1, 50), buy(MARKET, ANN, 2, 50))
+    lane.line.refusing = refusing
+    batch = await lane.answer_once(buy(MARKET, ANN, 1, 50), buy(MARKET, ANN, 2, 50))
     assert batch.answered == 1
-    assert len(bench.line.sent) == LOST_RACES_MAX + 2
-    assert "FUNDS_IN_USE" in str(batch.draft.entries)
+    assert len(lane.line.sent) == LOST_RACES_MAX + 2
+    assert "FUNDS_IN_USE" in said(batch)
 
 
-async def after_lost_races(books: FakeBooks, races: int, dice: Random) -> Bench:
-    """Let Ann's order, which her wallet pays for, lose so many races to chance."""
-    bench = await _bench(books, orders_home(0), dice)
-    await bench.carry_out(open_market(MARKET), sell(MARKET, BEN, 100, 50))
-    bench.pauses_s.clear()
-    bench.line.troubles.extend([failing(Conflict("taken", sqlstate="40001"))] * races)
-    await bench.carry_out(buy(MARKET, ANN, 1, 50))
-    return bench
+# Withdrawals.
 
 
-async def test_pauses_between_lost_races_grow_from_the_ninth_on_up_to_a_bound(
-    books: FakeBooks,
-) -> None:
-    bench = await after_lost_races(books, 40, AllOfIt())
-    longest_s = bench.pauses_s
-
-    assert longest_s[:9] == [0.02] * 9
-    growing = longest_s[8:13]
-    assert all(later == 2 * before for before, later in itertools.pairwise(growing))
-    assert set(longest_s[14:27]) == {BACKOFF_CAP_S}
-    assert set(longest_s[27:]) == {OUTAGE_BACKOFF_CAP_S}
-    # So long, on the worst of dice, does an order alone outlast who is always faster.
-    assert sum(longest_s[:LOST_RACES_MAX]) > 1.5
-
-
-@pytest.mark.parametrize("dice", [NoneOfIt(), AllOfIt(), *map(Random, range(8))])
-@pytest.mark.parametrize("races", [1, 8, 9, LOST_RACES_MAX])
-async def test_no_draw_of_the_dice_makes_an_honest_order_refused(
-    books: FakeBooks, races: int, dice: Random
-) -> None:
-    bench = await after_lost_races(books, races, dice)
-
-    assert len(books.database.rows("trades")) == 1
-    assert len(bench.pauses_s) == races
-    assert all(0 <= pause_s <= BACKOFF_CAP_S for pause_s in bench.pauses_s)
-
-
-async def test_a_withdrawal_that_lost_its_race_must_be_gathered(books: FakeBooks) -> None:
-    bench = await _bench(books, transfers_home())
-    bench.line.troubles.append(drawing(ANN, 9_000))
+async def test_withdrawal_that_lost_its_race_must_be_gathered(cash: OwnedLane) -> None:
+    cash.line.troubles.append(drawing(ANN, 9_000))
     with pytest.raises(MustGather) as waiting:
-        await bench.carry_out(withdraw(ANN, 5_000))
+        await cash.answer_once(withdraw(ANN, 5_000))
     assert waiting.value.accounts == {ANN}
 
 
-async def test_a_withdrawal_of_what_its_own_batch_deposits_is_paid_after_a_lost_race(
-    books: FakeBooks,
-) -> None:
-    bench = await _bench(books, transfers_home())
-    bench.line.troubles.append(failing(Conflict("40001")))
-    batch = await bench.carry_out(deposit("eve", 500, "in"), withdraw("eve", 500, "out"))
-    assert said(batch) == [("Deposited", ""), ("Withdrawn", "")]
+async def test_withdrawal_of_its_own_deposit_is_paid(cash: OwnedLane) -> None:
+    cash.line.troubles.append(failing(Conflict("40001")))
+    batch = await cash.answer_once(deposit("eve", 500, "in"), withdraw("eve", 500, "out"))
+    assert said(batch) == ["Deposited", "Withdrawn"]
 
 
-async def test_a_withdrawal_whose_money_could_not_be_gathered_is_told_so(
-    books: FakeBooks,
-) -> None:
-    bench = await _bench(books, transfers_home())
-    batch = await bench.carry_out(
-        withdraw(ANN, 5_000, "in use"), withdraw(ANN, 10_001, "too much"), no_draws=frozenset({ANN})
-    )
-    assert said(batch) == [
-        ("TransferRejected", "FUNDS_IN_USE"),
-        ("TransferRejected", "INSUFFICIENT_FUNDS"),
-    ]
+async def test_ungathered_withdrawal_is_answered_with_its_reason(cash: OwnedLane) -> None:
+    step = cash.answering(withdraw(ANN, 5_000, "in use"), withdraw(ANN, 10_001, "too much"))
+    batch = await cash.carry_out(step, no_draws=frozenset({ANN}))
+    assert said(batch) == ["FUNDS_IN_USE", "INSUFFICIENT_FUNDS"]

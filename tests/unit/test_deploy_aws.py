@@ -1,4 +1,4 @@
-"""The templates of deploy/aws keep to what the worker says of itself; `make lint-aws` does more."""
+"""The templates of deploy/aws match the worker's settings. `make lint-aws` checks their syntax."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ WORKER: Final = (FOLDER / "worker.yaml").read_text(encoding="utf-8")
 RESOURCES: Final = WORKER.split("\nResources:\n")[1].split("\nOutputs:\n")[0]
 FARGATE_STOP_S_MAX: Final = 120
 AFTER_DRAIN_S: Final = 20
-"""What a worker may still need to close what it has open."""
+"""Time that a worker may need after its drain to close connections."""
 TOPICS: Final = (
     "orders_topic",
     "transfers_topic",
@@ -35,7 +35,7 @@ def actions(role: str) -> set[str]:
 
 
 @pytest.mark.parametrize("task", ["WorkerTask", "MigratorTask"])
-def test_what_a_task_is_given_are_settings(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_of_a_task_are_settings(task: str, monkeypatch: pytest.MonkeyPatch) -> None:
     given = dict(re.findall(r"Name: (PARITY_\w+), Value: \"?([^!\"}]+)\"?\}", resource(task)))
     named = set(re.findall(r"PARITY_\w+", resource(task)))
     assert given
@@ -45,19 +45,19 @@ def test_what_a_task_is_given_are_settings(task: str, monkeypatch: pytest.Monkey
     config.load()
 
 
-def test_a_worker_has_time_to_drain_before_it_is_killed() -> None:
+def test_worker_can_drain_before_it_is_killed() -> None:
     (stop_s,) = re.findall(r"StopTimeout: (\d+)", WORKER)
     (drain_s,) = re.findall(r"PARITY_DRAIN_S, Value: \"(\d+)\"", WORKER)
     assert int(drain_s) + AFTER_DRAIN_S <= int(stop_s) <= FARGATE_STOP_S_MAX
 
 
-def test_only_the_process_itself_decides_on_its_restart() -> None:
+def test_only_liveness_restarts_a_worker() -> None:
     task = resource("WorkerTask")
     assert "/livez" in task
     assert "/readyz" not in task
 
 
-def test_the_worker_may_connect_and_nothing_more() -> None:
+def test_worker_may_only_connect_read_and_write() -> None:
     assert actions("WorkerRole") == {
         "dsql:DbConnect",
         "kafka-cluster:Connect",
@@ -74,7 +74,7 @@ def test_the_worker_may_connect_and_nothing_more() -> None:
     assert "TaskRoleArn: !GetAtt WorkerRole.Arn" in resource("WorkerTask")
 
 
-def test_only_the_migrator_is_the_databases_admin() -> None:
+def test_only_the_migrator_is_admin() -> None:
     assert WORKER.count("DbConnectAdmin") == 1
     assert "dsql:DbConnectAdmin" in actions("MigratorRole")
     assert "kafka-cluster:WriteData" not in actions("MigratorRole")
@@ -82,11 +82,11 @@ def test_only_the_migrator_is_the_databases_admin() -> None:
     assert "TaskRoleArn: !GetAtt MigratorRole.Arn" in resource("MigratorTask")
 
 
-def test_no_policy_has_a_wildcard() -> None:
+def test_policies_have_no_wildcard() -> None:
     assert "*" not in re.sub(r"#.*", "", resource("WorkerRole") + resource("MigratorRole"))
 
 
-def test_the_worker_reads_inputs_and_events_and_writes_the_outputs() -> None:
+def test_worker_reads_and_writes_its_own_topics() -> None:
     settings = config.load()
     reads, writes = (
         re.search(rf"Action: kafka-cluster:{verb}\n\s+Resource:\n((?:\s+- !Join.*\n)+)", WORKER)

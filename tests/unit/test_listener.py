@@ -1,4 +1,4 @@
-"""What listens for a stand-in leaves no line open, however young."""
+"""A listener of the tests closes every connection when it stops."""
 
 import asyncio
 import contextlib
@@ -10,13 +10,13 @@ from tests.support.listener import LOOPBACK, Listener
 
 
 @pytest.mark.parametrize("turns", range(12))
-async def test_a_line_is_broken_at_whatever_moment_its_listener_goes(turns: int) -> None:
+async def test_stopped_listener_breaks_new_connections(turns: int) -> None:
     async def serve(_: asyncio.StreamReader, __: asyncio.StreamWriter) -> None:
         await asyncio.Event().wait()
 
     listener = Listener(serve)
     port = await listener.up()
-    # Not through the event loop, which would have let it in before it says so.
+    # A blocking connect: the event loop would accept the connection before it returned.
     with socket.create_connection((LOOPBACK, port)) as client:
         client.setblocking(False)
         for _ in range(turns):

@@ -1,4 +1,4 @@
-"""What a driver's failure means: by class and SQLSTATE, and for OC001 alone by its text."""
+"""Meanings of a driver's failures: by class and SQLSTATE, by text for OC001 alone."""
 
 import asyncpg
 import pytest
@@ -7,14 +7,16 @@ from tests.support.dsql import OC000, OC001
 from worker.adapters.postgres import outcomes
 from worker.errors import (
     Conflict,
+    Misconfigured,
     OutcomeUnknown,
     Poison,
     Refused,
     SchemaChanged,
     StoreError,
     Unavailable,
-    Unfit,
 )
+
+ADDRESS = "postgresql://u:geheim@db.example:5432/d?password=geheim"
 
 
 def failure(sqlstate: str, text: str = "") -> asyncpg.PostgresError:
@@ -37,12 +39,12 @@ def failure(sqlstate: str, text: str = "") -> asyncpg.PostgresError:
         ("22003", "out of range", Poison),
         ("54000", "transaction row limit exceeded", Poison),
         ("54000", "transaction size limit 10mb exceeded", Poison),
-        # Nothing that a command says makes these.
-        ("0A000", "unsupported statement", Unfit),
-        ("42501", "permission denied for table trades", Unfit),
-        ("42P01", 'relation "trades" does not exist', Unfit),
-        ("26000", "prepared statement does not exist", Unfit),
-        # Nothing that follows says whether anything was written.
+        # No content of a command causes these.
+        ("0A000", "unsupported statement", Misconfigured),
+        ("42501", "permission denied for table trades", Misconfigured),
+        ("42P01", 'relation "trades" does not exist', Misconfigured),
+        ("26000", "prepared statement does not exist", Misconfigured),
+        # None of these says whether anything was written.
         ("XX000", "server unavailable", OutcomeUnknown),
         ("57P01", "terminating connection", OutcomeUnknown),
         ("08006", "connection failure", OutcomeUnknown),
@@ -52,9 +54,7 @@ def failure(sqlstate: str, text: str = "") -> asyncpg.PostgresError:
         ("58030", "io error", OutcomeUnknown),
     ],
 )
-def test_what_came_back_is_told_by_its_code(
-    sqlstate: str, text: str, meaning: type[StoreError]
-) -> None:
+def test_code_decides_the_meaning(sqlstate: str, text: str, meaning: type[StoreError]) -> None:
     found = outcomes.of_statement(failure(sqlstate, text))
     assert type(found) is meaning
     assert found.sqlstate == sqlstate
@@ -71,32 +71,49 @@ def test_what_came_back_is_told_by_its_code(
     ],
     ids=lambda error: type(error).__name__,
 )
-def test_a_lost_connection_leaves_the_outcome_unknown(error: Exception) -> None:
+def test_lost_connection_leaves_outcome_unknown(error: Exception) -> None:
     assert isinstance(error, outcomes.DRIVER_ERRORS)
     assert type(outcomes.of_statement(error)) is OutcomeUnknown
 
 
-def test_what_a_client_wrote_into_a_refused_row_is_no_change_of_the_schema() -> None:
+def test_client_text_is_no_schema_change() -> None:
     row = "Failing row contains (rain (OC001), 100)."
     fields = {"C": "23514", "M": "check constraint", "D": row, "S": "ERROR", "V": "ERROR"}
     assert type(outcomes.of_statement(asyncpg.PostgresError.new(fields))) is Refused
 
 
 @pytest.mark.shows("F13")
-def test_a_worker_without_memory_is_no_fault_of_what_it_wanted_to_send() -> None:
+def test_lack_of_memory_blames_no_statement() -> None:
     error = asyncpg.DataError("invalid input for query argument $1: '[...' ()")
     error.__cause__ = MemoryError()
     with pytest.raises(MemoryError):
         outcomes.of_statement(error)
 
 
-def test_a_plan_that_no_longer_fits_is_prepared_again() -> None:
+def test_outdated_plan_is_prepared_again() -> None:
     stale = asyncpg.InvalidCachedStatementError("cached statement plan is invalid")
     assert type(outcomes.of_statement(stale)) is SchemaChanged
 
 
 @pytest.mark.parametrize("sqlstate", ["28000", "53300", "53400", "57P03", "XX000"])
-def test_without_a_connection_nothing_was_sent(sqlstate: str) -> None:
-    found = outcomes.of_connect(failure(sqlstate))
+def test_failed_connect_sent_nothing(sqlstate: str) -> None:
+    found = outcomes.of_connect(failure(sqlstate), ADDRESS)
     assert type(found) is Unavailable
     assert found.sqlstate == sqlstate
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        (ConnectionRefusedError(111, "no"), "refuses connections: start the database or correct"),
+        (TimeoutError(), "does not answer in time: start the database or correct"),
+        (failure("3D000"), "create the database or correct the address"),
+        (OSError("no route"), "OSError: no route"),
+    ],
+    ids=lambda value: type(value).__name__ if isinstance(value, Exception) else "",
+)
+def test_failed_connect_names_address_without_password(error: Exception, text: str) -> None:
+    shown = str(outcomes.of_connect(error, ADDRESS))
+    assert shown.startswith("db.example:5432 (PARITY_DATABASE_URL) ")
+    assert text in shown
+    assert "geheim" not in shown

@@ -1,41 +1,43 @@
-"""What a new owner makes of what the last one does while it takes over."""
+"""The take-over of a lane while its last owner still commits and publishes."""
 
 import asyncio
 import gc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from random import Random
 
 import pytest
 from typing_extensions import override
 
-from tests.support.books import ORDER_LANES, ORDERS, market_at, open_market
+from tests.support.books import Desk, buy, deposit, market_at, open_market
 from tests.support.eventually import PATIENCE_S, eventually
 from tests.support.fake_broker import FakeKafka
 from tests.support.fake_store import FakeBooks, FakeStore
-from worker.adapters.system import system
-from worker.commit import Owner, Refusals
-from worker.domain.state import StreamKind
-from worker.domain.units import Lane as LaneNumber
-from worker.errors import EventsLost
-from worker.lane import Lane, LaneStatus
-from worker.ports import LaneRow, StreamRow, TopicPartition
-from worker.publisher import Publisher
-from worker.telemetry import LaneMetrics, Metrics
-from worker.watchdog import sight
-from worker.wire import journal
-
-ROUTE = journal.Route(
-    stream=ORDERS,
-    topic="in",
-    partition=0,
-    events_topic="events",
-    dead_letters_topic="dead",
-    dead_letter_partitions=1,
+from tests.unit.lanes import (
+    EVENTS,
+    HOME,
+    ROUTE,
+    STREAM,
+    AlarmLog,
+    Input,
+    lane_over,
+    made_kafka,
+    publisher_to,
 )
-STREAM = StreamRow(ORDERS, "in", StreamKind.ORDERS, ORDER_LANES, 0)
+from worker import takeover
+from worker.app import keep_loaded
+from worker.domain.book import Book, OpenOrder
+from worker.domain.commands import Side
+from worker.errors import EventsLost
+from worker.health.watchdog import sight
+from worker.lane import Lane, LaneStatus
+from worker.ports import JournalRow, LaneRow, Outgoing, System, TopicPartition
+from worker.publisher import Publisher
+from worker.wire import journal
 
 
 class SlowStore(FakeStore):
-    """Something happens on the way to a take-over."""
+    """A store whose take-over lets something happen first."""
 
     meanwhile: Callable[[], Awaitable[None]]
 
@@ -45,131 +47,193 @@ class SlowStore(FakeStore):
         return await super().take_over(stream, partition, owner)
 
 
-class Alarms(LaneMetrics):
-    """Metrics that remember the alarms."""
-
-    def __init__(self) -> None:
-        super().__init__(Metrics(), ORDERS, 0)
-        self.heard: list[str] = []
-
-    @override
-    def alarm(self, name: str, **fields: object) -> None:
-        self.heard.append(name)
+@pytest.fixture
+async def kafka() -> AsyncIterator[FakeKafka]:
+    kafka = made_kafka()
+    yield kafka
+    await kafka.aclose()
 
 
-class Input:
-    """The input partition, as far as the lane's cursor."""
-
-    def __init__(self, books: FakeBooks) -> None:
-        self._books = books
-
-    async def bounds(self) -> tuple[int, int]:
-        return 0, self._books.database.rows("lanes")[0]["next_offset"]
-
-    def seek(self, offset: int) -> None:
-        pass
+async def _commit(desk: Desk, number: int) -> list[Outgoing]:
+    """Commit one more batch of the last owner; return its events."""
+    await desk.run(open_market(market_at(0, f"m{number}")))
+    (row,) = await desk.store.journal(HOME.lane, number, number)
+    return journal.decode(row.events, ROUTE)
 
 
-def heir(store: FakeStore, kafka: FakeKafka, metrics: LaneMetrics) -> Lane:
-    """Return the lane of the next owner."""
-    publisher = Publisher(kafka.broker("g"), ROUTE, system=system(), metrics=metrics)
-
-    return Lane(
-        STREAM,
-        0,
-        owner=Owner("heir", 2_500, system()),
-        store=store,
-        publisher=publisher,
-        metrics=metrics,
-    )
-
-
-async def until_ready(lane: Lane, books: FakeBooks) -> None:
-    """Let it take over, publish what it found to be missing, and stop."""
-    running = asyncio.create_task(lane.run(Input(books), Refusals()))
+async def _run_until_ready(lane: Lane) -> None:
+    """Take over, publish what the topic lacks, stop."""
+    running = asyncio.create_task(lane.run(Input(0, 99)))
     await eventually(lambda: lane.status is LaneStatus.READY)
     lane.stop()
     await asyncio.wait_for(running, PATIENCE_S)
 
 
-async def test_what_the_last_owner_publishes_meanwhile_is_not_taken_for_lost() -> None:
-    books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
-    for topic in ("events", "dead"):
-        kafka.create_topic(topic, 1, log_append_time=False)
+async def test_events_published_meanwhile_are_not_lost(kafka: FakeKafka) -> None:
+    """The last owner publishes between the new owner's look at the topic and its epoch."""
+    books = FakeBooks.opened()
     last_owner = await books.orders(0)
 
     async def commit_and_publish() -> None:
         for number in (1, 2):
-            await last_owner.run(open_market(market_at(0, f"m{number}")))
-            row = (await last_owner.store.journal(LaneNumber(0), number, number))[0]
-            kafka.append(journal.decode(row.events, ROUTE))
+            kafka.append(await _commit(last_owner, number))
             last_owner.published_batch_no = number
 
-    store, metrics = SlowStore(books.database), Alarms()
+    store, metrics = SlowStore(books.database), AlarmLog()
     store.meanwhile = commit_and_publish
-    await until_ready(heir(store, kafka, metrics), books)
+    await _run_until_ready(lane_over(store, kafka, metrics))
+
     assert books.database.rows("lanes")[0]["published_batch_no"] == 1
-    assert metrics.heard == []
-    await kafka.aclose()
+    assert metrics.alarms == []
+
+
+async def test_orders_of_many_pages_load_in_priority(kafka: FakeKafka) -> None:
+    """A page has three orders here, in the order of their keys."""
+    books = FakeBooks.opened()
+    await (await books.transfers()).run(deposit("ann", 10_000))
+    desk = await books.orders(0)
+    names = [market_at(0, name) for name in ("a", "b")]
+    await desk.run(*(open_market(name) for name in names))
+    await desk.run(*(buy(name, "ann", 1, 40, f"o{n}") for n in range(10) for name in names))
+    lane = lane_over(FakeStore(books.database), kafka)
+    await _run_until_ready(lane)
+
+    loaded, state = lane.state, desk.state
+    assert loaded is not None
+    for name in names:
+        assert list(loaded.book(name).priority(Side.BUY)) == list(
+            state.book(name).priority(Side.BUY)
+        )
+    assert (loaded.resting.orders, state.resting.orders) == (20, 20)
+
+
+async def test_loading_lets_others_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One market of 30 orders is loaded in turns of at most four orders."""
+    books = FakeBooks.opened()
+    await (await books.transfers()).run(deposit("ann", 10_000))
+    desk = await books.orders(0)
+    name = market_at(0, "a")
+    await desk.run(open_market(name), *(buy(name, "ann", 1, 40, f"o{n}") for n in range(30)))
+    added = [0]
+
+    async def turn(_seconds: float) -> None:
+        added.append(0)
+
+    def add(self: Book, order: OpenOrder) -> None:
+        added[-1] += 1
+        enter(self, order)
+
+    enter = Book.add
+    monkeypatch.setattr(Book, "add", add)
+    monkeypatch.setattr(takeover, "ORDERS_PER_TURN", 4)
+    row = await desk.store.take_over(HOME.stream, 0, "next")
+    await takeover.load(desk.store, STREAM, 0, row, System(lambda: 0.0, turn, Random(0)))
+
+    assert sum(added) == 30
+    assert max(added) == 4
+
+
+async def test_loaded_objects_leave_the_garbage_collector(kafka: FakeKafka) -> None:
+    """A search through a million orders would be one step of the event loop."""
+    books = FakeBooks.opened()
+    await (await books.orders(0)).run(open_market(market_at(0, "a")))
+    lane = lane_over(books.store(), kafka)
+    seen: list[int] = []
+
+    def loaded() -> None:
+        keep_loaded()
+        assert lane.state is not None
+        seen.append(len(lane.state.markets))
+
+    lane._owner = replace(lane._owner, loaded=loaded)
+    before = gc.get_freeze_count()
+    try:
+        await _run_until_ready(lane)
+        assert seen == [1]
+        assert gc.get_freeze_count() > before
+    finally:
+        gc.unfreeze()
+
+
+async def test_search_of_the_journal_takes_turns(
+    kafka: FakeKafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The topic lacks nine of ten batches. One is decoded in each turn of the event loop."""
+    books = FakeBooks.opened()
+    last_owner = await books.orders(0)
+    for number in range(1, 11):
+        await _commit(last_owner, number)
+        last_owner.published_batch_no = number
+    decoded = [0]
+
+    async def turn(_seconds: float) -> None:
+        decoded.append(0)
+
+    def last_seq(self: Publisher, row: JournalRow) -> int:
+        decoded[-1] += 1
+        return found(self, row)
+
+    found = Publisher.last_seq
+    monkeypatch.setattr(Publisher, "last_seq", last_seq)
+    own = System(lambda: 0.0, turn, Random(0))
+    taking = takeover.TakeOver(
+        STREAM, 0, "next", books.store(), publisher_to(kafka), AlarmLog(), own
+    )
+    row = await books.store().take_over(HOME.stream, 0, "next")
+    assert await taking._first_lacking(replace(row, published_batch_no=10), 1) == 2
+    assert sum(decoded) == 10
+    assert max(decoded) == 1
 
 
 @pytest.mark.shows("W17")
-async def test_a_gap_in_the_topic_is_filled_though_later_events_are_there() -> None:
-    books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
-    for topic in ("events", "dead"):
-        kafka.create_topic(topic, 1, log_append_time=False)
+async def test_gap_in_topic_is_filled(kafka: FakeKafka) -> None:
+    """Events after the gap are published again too, although the topic has them."""
+    books = FakeBooks.opened()
     last_owner, events = await books.orders(0), []
     for number in (1, 2, 3, 4):
-        await last_owner.run(open_market(market_at(0, f"m{number}")))
-        (row,) = await last_owner.store.journal(LaneNumber(0), number, number)
-        events += journal.decode(row.events, ROUTE)
+        events += await _commit(last_owner, number)
         last_owner.published_batch_no = number
     kafka.append([events[0], *events[2:]])
 
-    metrics, where = Alarms(), TopicPartition("events", 0)
-    lane = heir(FakeStore(books.database), kafka, metrics)
-    await until_ready(lane, books)
+    metrics = AlarmLog()
+    lane = lane_over(FakeStore(books.database), kafka, metrics)
+    await _run_until_ready(lane)
 
     async def bounds(_: TopicPartition) -> tuple[int, int]:
         return 0, 0
 
-    found = [record.value for record in kafka.records(where)]
     expected = [events[0], *events[2:], *events[1:]]
-    assert found == [event.value for event in expected]
-    assert metrics.heard == ["published_again"]
-    # By which the watchdog sees that the lane gets on while it fills its topic.
-    assert (await sight(where, lane, where, bounds)).acknowledged_seq == 4
-    await kafka.aclose()
+    assert [r.value for r in kafka.records(EVENTS)] == [event.value for event in expected]
+    assert metrics.alarms == ["published_again"]
+    # The watchdog sees by this that a lane makes progress while it fills its topic.
+    assert (await sight(EVENTS, lane, EVENTS, bounds)).acknowledged_seq == 4
 
 
-async def take_over_with_a_publisher_that_ends(books: FakeBooks, kafka: FakeKafka) -> None:
+async def _run_without_publisher(store: SlowStore, kafka: FakeKafka) -> None:
+    """Run a lane whose publisher ends during the take-over."""
+    lane = lane_over(store, kafka)
+    publisher = lane._publisher
+
     async def lose() -> None:
         raise EventsLost("the topic is another")
 
     async def until_it_ended() -> None:
-        await eventually(lambda: publisher._ended_by is not None, 5)
+        await eventually(lambda: publisher._ended_by is not None)
 
-    store = SlowStore(books.database)
-    store.meanwhile = until_it_ended
-    lane = heir(store, kafka, Alarms())
-    publisher = lane._publisher
     publisher._publish = lose  # type: ignore[method-assign]
+    store.meanwhile = until_it_ended
     with pytest.raises(EventsLost):
-        await lane.run(Input(books), Refusals())
+        await lane.run(Input(0, 99))
 
 
-async def test_what_ended_the_publisher_is_told_once_and_not_complained_about_by_asyncio() -> None:
-    books, kafka = FakeBooks.opened(), FakeKafka(lambda: 1, asyncio.sleep)
-    for topic in ("events", "dead"):
-        kafka.create_topic(topic, 1, log_append_time=False)
-    await (await books.orders(0)).run(open_market(market_at(0, "m")))
-    heard: list[str] = []
-    loop = asyncio.get_running_loop()
-    loop.set_exception_handler(lambda _, context: heard.append(context["message"]))
+async def test_publisher_error_is_raised_once(kafka: FakeKafka) -> None:
+    """The lane raises it, and asyncio logs no exception that was never retrieved."""
+    books, logged = FakeBooks.opened(), list[str]()
+    await _commit(await books.orders(0), 1)
+    asyncio.get_running_loop().set_exception_handler(lambda _, c: logged.append(c["message"]))
 
-    await take_over_with_a_publisher_that_ends(books, kafka)
-    # It complains about a task when that is thrown away.
+    await _run_without_publisher(SlowStore(books.database), kafka)
+    # asyncio logs the exception of a task when the task is collected.
     gc.collect()
 
-    assert heard == []
-    await kafka.aclose()
+    assert logged == []

@@ -1,29 +1,27 @@
-"""When a process is ended: only for a lane that stands still while everything else answers."""
+"""The watchdog ends a process only if a lane is stalled while broker and database answer."""
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from random import Random
+from typing import Any
 
 import pytest
 
-from worker.adapters.http import Check
 from worker.errors import Unavailable
-from worker.lane import LaneStatus
-from worker.ports import System, TopicPartition
-from worker.telemetry import Metrics
-from worker.watchdog import (
+from worker.health.serve import READY_S, live, ready
+from worker.health.watchdog import (
     ANSWERS_S,
     LOADING_FACTOR,
-    READY_S,
     Probe,
     Sighting,
     Still,
     Watchdog,
-    live,
-    ready,
     stalled,
     watch,
 )
+from worker.lane import LaneStatus
+from worker.ports import Check, System, TopicPartition
+from worker.telemetry import Metrics
 
 LANE = TopicPartition("orders", 3)
 OTHER = TopicPartition("orders", 4)
@@ -32,43 +30,58 @@ STALL_S = 60.0
 
 
 def seconds_of(*looks: Sighting, database_answers: bool = True) -> float:
-    """Return for how long the lane is said to have stood still after looks ten seconds apart."""
+    """Return how long the lane counts as still after looks that are ten seconds apart."""
     stills: Mapping[TopicPartition, Still] = {}
     for seen in looks:
         stills = watch(stills, [seen], elapsed_s=10.0, database_answers=database_answers)
     return stills[LANE].seconds
 
 
-def test_the_first_look_counts_nothing() -> None:
-    assert seconds_of(BUSY) == 0.0
+IDLE = replace(BUSY, busy=False, end=100)
+UNFETCHED = replace(BUSY, busy=False)
 
 
-def test_a_lane_with_lag_that_does_not_get_on_stands_still() -> None:
-    assert seconds_of(BUSY, BUSY, BUSY) == 20.0
+@pytest.mark.parametrize(
+    ("looks", "database_answers", "seconds"),
+    [
+        pytest.param([BUSY], True, 0.0, id="the first look"),
+        pytest.param([BUSY] * 3, True, 20.0, id="a busy lane without progress"),
+        pytest.param([BUSY] * 3, False, 0.0, id="a silent database"),
+        pytest.param([IDLE] * 3, True, 0.0, id="an idle lane"),
+        pytest.param([UNFETCHED] * 2, True, 10.0, id="records that are never fetched"),
+    ],
+)
+def test_only_time_without_progress_counts(
+    looks: list[Sighting], database_answers: bool, seconds: float
+) -> None:
+    assert seconds_of(*looks, database_answers=database_answers) == seconds
 
 
 @pytest.mark.parametrize(
     "later",
     [
-        pytest.param(replace(BUSY, batch_no=8), id="a batch that passes no offset"),
+        pytest.param(replace(BUSY, batch_no=8), id="a batch without an offset"),
         pytest.param(replace(BUSY, next_offset=101), id="an offset"),
         pytest.param(replace(BUSY, acknowledged_seq=9), id="events that the topic had lost"),
-        pytest.param(replace(BUSY, refusals=1), id="the database says no"),
+        pytest.param(replace(BUSY, refusals=1), id="the database refuses"),
         pytest.param(replace(BUSY, end=None), id="the broker does not answer"),
-        pytest.param(replace(BUSY, busy=False, end=100), id="nothing waits any more"),
+        pytest.param(replace(BUSY, busy=False, end=100), id="nothing waits"),
         pytest.param(replace(BUSY, status=LaneStatus.HALTED), id="halted: an operator decides"),
     ],
 )
-def test_the_count_begins_anew(later: Sighting) -> None:
+def test_change_restarts_the_count(later: Sighting) -> None:
     assert seconds_of(BUSY, BUSY, later) == 0.0
     assert seconds_of(BUSY, BUSY, later, later if later.mark == BUSY.mark else BUSY) == 0.0
 
 
-def test_while_the_database_is_silent_nothing_counts() -> None:
-    assert seconds_of(BUSY, BUSY, BUSY, database_answers=False) == 0.0
+def test_unfetched_lane_is_not_stalled() -> None:
+    """The topic cannot be read. Work inside the lane must go on nevertheless."""
+    unread = replace(UNFETCHED, unfetched=True)
+    assert seconds_of(*[unread] * 5) == 0
+    assert seconds_of(*[replace(unread, busy=True)] * 5) > 0
 
 
-def test_an_outage_erases_what_was_counted_before() -> None:
+def test_outage_restarts_the_count() -> None:
     stills = watch({}, [BUSY], elapsed_s=10.0, database_answers=True)
     stills = watch(stills, [BUSY], elapsed_s=50.0, database_answers=True)
     stills = watch(stills, [BUSY], elapsed_s=10.0, database_answers=False)
@@ -77,19 +90,7 @@ def test_an_outage_erases_what_was_counted_before() -> None:
     assert stills[LANE].seconds == 10.0
 
 
-def test_an_idle_lane_never_stands_still() -> None:
-    idle = replace(BUSY, busy=False, end=100)
-
-    assert seconds_of(idle, idle, idle) == 0.0
-
-
-def test_records_that_do_not_even_arrive_are_lag() -> None:
-    unfetched = replace(BUSY, busy=False)
-
-    assert seconds_of(unfetched, unfetched) == 10.0
-
-
-def test_a_lane_that_was_given_away_is_forgotten() -> None:
+def test_revoked_lane_is_forgotten() -> None:
     other = replace(BUSY, lane=OTHER)
     stills = watch({}, [BUSY, other], elapsed_s=10.0, database_answers=True)
     stills = watch(stills, [other], elapsed_s=10.0, database_answers=True)
@@ -107,7 +108,9 @@ def test_a_lane_that_was_given_away_is_forgotten() -> None:
         (LaneStatus.LOADING, STALL_S * LOADING_FACTOR + 0.1, True),
     ],
 )
-def test_only_what_lasts_is_a_stall(status: LaneStatus, seconds: float, is_stalled: bool) -> None:
+def test_stall_needs_the_whole_timeout(
+    status: LaneStatus, seconds: float, is_stalled: bool
+) -> None:
     seen = replace(BUSY, status=status)
 
     found = stalled({LANE: Still(seen.mark, seconds)}, [seen], STALL_S)
@@ -115,12 +118,12 @@ def test_only_what_lasts_is_a_stall(status: LaneStatus, seconds: float, is_stall
     assert found == ([seen] if is_stalled else [])
 
 
-# The loop around it.
+# The loop.
 
 
 @dataclass
 class Time:
-    """A clock that only pauses move."""
+    """A clock that only sleeping moves."""
 
     now_s: float = 1_000.0
     paused: list[float] = field(default_factory=list)
@@ -135,7 +138,7 @@ class Time:
 
 @dataclass
 class Kennel:
-    """A watchdog with everything it looks at."""
+    """A watchdog and everything that it looks at."""
 
     sighting: Sighting = BUSY
     database: bool = True
@@ -184,7 +187,7 @@ class Kennel:
 
 
 class Once(Exception):
-    """Ends a loop that has no end."""
+    """Ends an endless loop."""
 
 
 def _once(time: Time) -> System:
@@ -195,36 +198,36 @@ def _once(time: Time) -> System:
     return System(lambda: time.now_s, sleeping, Random(7))
 
 
-async def test_a_lane_that_stands_still_ends_the_process() -> None:
+async def test_stalled_lane_ends_process() -> None:
     kennel = Kennel()
 
     await kennel.watch_for(STALL_S)
     assert kennel.ended == 0
-    assert live(kennel.watchdog)["lanes"].ok
+    assert live(kennel.watchdog.stalled)["lanes"].ok
 
     await kennel.watch_for(20)
     assert kennel.ended > 0
-    assert live(kennel.watchdog)["lanes"] == Check(ok=False, says="standing still: orders[3]")
+    found = live(kennel.watchdog.stalled)
+    assert found["lanes"] == Check(ok=False, says="stalled: orders[3]")
     assert kennel.asked == []
 
 
-async def test_an_outage_of_the_database_ends_nothing_however_long() -> None:
-    kennel = Kennel(database=False)
+@pytest.mark.parametrize(
+    "without",
+    [
+        pytest.param({"database": False}, id="database"),
+        pytest.param({"sighting": replace(BUSY, end=None)}, id="broker"),
+    ],
+)
+async def test_outage_ends_nothing(without: dict[str, Any]) -> None:
+    kennel = Kennel(**without)
 
     await kennel.watch_for(100 * STALL_S)
 
     assert kennel.ended == 0
 
 
-async def test_an_outage_of_the_broker_ends_nothing_however_long() -> None:
-    kennel = Kennel(sighting=replace(BUSY, end=None))
-
-    await kennel.watch_for(100 * STALL_S)
-
-    assert kennel.ended == 0
-
-
-async def test_a_database_that_says_no_ends_nothing_however_long() -> None:
+async def test_refusing_database_ends_nothing() -> None:
     kennel = Kennel()
 
     for _ in range(100):
@@ -235,7 +238,7 @@ async def test_a_database_that_says_no_ends_nothing_however_long() -> None:
     assert kennel.asked == []
 
 
-async def test_a_lane_that_hangs_after_it_was_told_no_ends_the_process() -> None:
+async def test_lane_stalled_after_refusals_ends_process() -> None:
     kennel = Kennel(sighting=replace(BUSY, refusals=7))
 
     await kennel.watch_for(STALL_S + 20)
@@ -243,7 +246,7 @@ async def test_a_lane_that_hangs_after_it_was_told_no_ends_the_process() -> None
     assert kennel.ended > 0
 
 
-async def test_after_an_outage_a_lane_has_its_whole_time_again() -> None:
+async def test_outage_gives_lane_its_whole_time() -> None:
     kennel = Kennel()
     await kennel.watch_for(STALL_S - 10)
     kennel.database = False
@@ -255,7 +258,7 @@ async def test_after_an_outage_a_lane_has_its_whole_time_again() -> None:
     assert kennel.ended == 0
 
 
-async def test_a_consumer_that_gets_nothing_though_a_record_waits_is_a_stall() -> None:
+async def test_consumer_without_waiting_record_is_stalled() -> None:
     kennel = Kennel(sighting=replace(BUSY, busy=False))
 
     await kennel.watch_for(STALL_S + 20)
@@ -264,7 +267,7 @@ async def test_a_consumer_that_gets_nothing_though_a_record_waits_is_a_stall() -
     assert kennel.asked[0] == (LANE, 100)
 
 
-async def test_an_offset_that_only_marks_a_transaction_is_no_lag() -> None:
+async def test_transaction_marker_is_no_lag() -> None:
     kennel = Kennel(sighting=replace(BUSY, busy=False, end=101), record_waits=False)
 
     await kennel.watch_for(10 * STALL_S)
@@ -273,7 +276,7 @@ async def test_an_offset_that_only_marks_a_transaction_is_no_lag() -> None:
     assert kennel.asked
 
 
-async def test_the_time_of_a_suspended_process_does_not_count() -> None:
+async def test_suspended_time_does_not_count() -> None:
     kennel = Kennel()
     await kennel.watch_for(10)
 
@@ -284,7 +287,7 @@ async def test_the_time_of_a_suspended_process_does_not_count() -> None:
     assert kennel.ended == 0
 
 
-async def test_a_database_that_says_no_is_not_taken_to_be_there_a_moment_longer() -> None:
+async def test_refusing_database_does_not_answer() -> None:
     kennel = Kennel()
     await kennel.probe_once()
     kennel.database = False
@@ -294,10 +297,10 @@ async def test_a_database_that_says_no_is_not_taken_to_be_there_a_moment_longer(
     assert kennel.probe.answered_within(ANSWERS_S)
 
 
-# What health says.
+# Readiness.
 
 
-async def test_the_probe_remembers_when_it_was_answered() -> None:
+async def test_probe_remembers_last_answer() -> None:
     kennel = Kennel()
     assert not kennel.probe.answered_within(READY_S)
 
@@ -321,13 +324,14 @@ async def test_the_probe_remembers_when_it_was_answered() -> None:
 
 @dataclass
 class State:
-    """What readiness looks at; as it is here, all is well."""
+    """Everything that readiness depends on. Without changes the worker is ready."""
 
     joined: bool = True
     draining: bool = False
     database: bool = True
     broker: bool = True
     lanes: dict[TopicPartition, tuple[LaneStatus, str]] = field(default_factory=dict)
+    topics: dict[str, str] = field(default_factory=dict)
 
     async def wrong(self) -> list[str]:
         kennel = Kennel(database=self.database)
@@ -340,6 +344,7 @@ class State:
             draining=self.draining,
             lanes=self.lanes,
             unheard=kennel.watchdog.unheard,
+            topics=self.topics,
             probe=kennel.probe,
         )
         return [name for name, check in checks.items() if not check.ok]
@@ -348,24 +353,25 @@ class State:
 @pytest.mark.parametrize(
     ("state", "wrong"),
     [
-        pytest.param(State(), [], id="without a partition it is a spare one"),
-        pytest.param(State(lanes={LANE: (LaneStatus.READY, "")}), [], id="all is well"),
+        pytest.param(State(), [], id="a spare without lanes"),
+        pytest.param(State(lanes={LANE: (LaneStatus.READY, "")}), [], id="everything works"),
         pytest.param(State(joined=False), ["group"], id="not in the group"),
+        pytest.param(State(topics={"t": "is compacted"}), ["topics"], id="a compacted topic"),
         pytest.param(State(draining=True), ["draining"], id="draining"),
         pytest.param(State(database=False), ["database"], id="no database"),
         pytest.param(State(broker=False), ["broker"], id="no broker"),
         pytest.param(
             State(lanes={LANE: (LaneStatus.READY, ""), OTHER: (LaneStatus.LOADING, "")}),
             ["lanes"],
-            id="a lane that loads",
+            id="a loading lane",
         ),
         pytest.param(
-            State(lanes={LANE: (LaneStatus.READY, "42P01")}), ["lanes"], id="told no, for long"
+            State(lanes={LANE: (LaneStatus.READY, "42P01")}), ["lanes"], id="a refused lane"
         ),
         pytest.param(
             State(lanes={LANE: (LaneStatus.HALTED, "truncated")}), ["lanes"], id="a halted lane"
         ),
     ],
 )
-async def test_readiness(state: State, wrong: list[str]) -> None:
+async def test_readiness_names_failed_checks(state: State, wrong: list[str]) -> None:
     assert await state.wrong() == wrong

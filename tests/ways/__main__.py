@@ -1,8 +1,9 @@
-"""Runs the integration tests another way to the database: ``make test-ways``.
+"""Run the integration tests with another way to commit: ``make test-ways``.
 
-``python -m tests.ways steps`` commits every batch in steps, to a target that takes none as one
-statement; ``python -m tests.ways conflicts`` has more than every third commit refused when all of
-it is done. What each file took of its way is printed at the end, and none at all is a failure.
+``python -m tests.ways steps`` commits every batch in steps, against a target that refuses the batch
+as one statement. ``python -m tests.ways conflicts`` refuses more than every third commit after all
+its statements succeeded. The end of the output counts batches and refusals per file, and a file
+without any fails the run.
 """
 
 import os
@@ -18,7 +19,7 @@ TIME_MAX_S: Final = 3_600.0
 
 
 def main(way: str, *arguments: str) -> int:
-    """Run the tests; return what pytest returns."""
+    """Run the tests and return the exit code of pytest."""
     if way not in WAYS:
         print(f"a way is one of {', '.join(WAYS)}", file=sys.stderr)
         return 2

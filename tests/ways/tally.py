@@ -1,4 +1,4 @@
-"""A plugin of pytest: counts what each file of tests took of its way, and fails who took none."""
+"""A pytest plugin that counts batches and refusals per test file, and fails files without any."""
 
 from collections import defaultdict
 from collections.abc import Iterator
@@ -16,20 +16,20 @@ _seen: Final[dict[str, Tally]] = defaultdict(Tally)
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item: pytest.Item) -> Iterator[None]:
-    """Count when the lines of a test are down."""
+    """Add up the counts after the proxies of a test are closed."""
     yield
     _seen[item.location[0]] += dialect.tally()
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401 - xdist has no types
-    """Take over what a process of tests has counted."""
+    """Add the counts of a finished xdist process."""
     for file, counts in getattr(node, "workeroutput", {}).get(_KEY, {}).items():
         _seen[file] += Tally(**counts)
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """Hand on what was counted, or judge it."""
+    """Send the counts to the main process, which fails the run if they are too low."""
     output = getattr(session.config, "workeroutput", None)
     if output is not None:
         output[_KEY] = {file: asdict(tally) for file, tally in _seen.items()}
@@ -40,12 +40,13 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    """Print it, file by file."""
-    terminalreporter.section("the way that was taken")
+    """Print the counts of each file."""
+    terminalreporter.section("batches and refusals")
     for file, tally in (*sorted(_seen.items()), ("all", sum(_seen.values(), Tally()))):
-        terminalreporter.line(f"{file:44} {_told(tally)}")
+        terminalreporter.line(f"{file:44} {_counts(tally)}")
     for file in _strays():
-        terminalreporter.line(f"{file} did not take it: leave it out, and say why", red=True)
+        text = f"{file} committed no batch this way: add it to LEFT_OUT with a reason"
+        terminalreporter.line(text, red=True)
 
 
 def _strays() -> list[str]:
@@ -53,12 +54,12 @@ def _strays() -> list[str]:
 
 
 def _is_refused_enough() -> bool:
-    """Whether every third commit was refused, where that is the way."""
+    """Return whether every third commit was refused, if commits are to be refused."""
     total = sum(_seen.values(), Tally())
     return dialect.IN_STEPS or 3 * total.refused >= total.refused + total.commits
 
 
-def _told(tally: Tally) -> str:
+def _counts(tally: Tally) -> str:
     if dialect.IN_STEPS:
         return f"{tally.batches:7,} batches, all in steps"
     share = tally.refused / max(1, tally.refused + tally.commits)

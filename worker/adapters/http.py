@@ -1,14 +1,15 @@
-"""What a worker tells over HTTP: its health, its metrics, the proof and the books of its markets.
+"""The HTTP server of a worker: health, metrics, the proof and the order books. It only reads.
 
-Only answers questions; nothing can be changed here. Every answer but /metrics is JSON, errors too.
-Bounds: 64 connections, none older than a minute, no request body, a deadline for each answer.
+Every answer but /metrics is JSON, errors included. Bounds: 64 connections, none older than a
+minute, 16 requests for proof or books at once, a small request body, a deadline for each answer.
+Every answer 503 says with Retry-After when to ask again.
 """
 
 import asyncio
 import json
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Protocol, TypeVar
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
@@ -16,11 +17,17 @@ from prometheus_client import CONTENT_TYPE_LATEST
 from typing_extensions import override
 
 from worker.errors import ConfigError, ParityError
+from worker.ports import Check, Monotonic
 
 CONNECTIONS_MAX: Final = 64
 CONNECTION_S: Final = 60.0
-"""A connection's life: clients that keep one open for ever, or never finish a request, lose it."""
+"""How long a connection may live, whether its client is idle or slow."""
+REQUESTS_MAX: Final = 16
+"""Requests under /api answered at once. Health and metrics are never refused for their number."""
 REQUEST_S: Final = 30.0
+RETRY_AFTER_S: Final = 1
+PROOF_KEPT_S: Final = 1.0
+"""How old a proof may be that is shown again."""
 REFUSED_CONNECTION_S: Final = 2.0
 SHUTDOWN_S: Final = 1.0
 BODY_BYTES_MAX: Final = 1_024
@@ -30,53 +37,69 @@ LEVELS_MAX: Final = 1_000
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
-    """One thing that must be so, and what is."""
-
-    ok: bool
-    says: str
-
-
 class Refusal(ParityError):
-    """A request that cannot be answered: HTTP status, a stable code, a sentence, and fields."""
+    """A request that cannot be answered: HTTP status, a stable code, a message, more fields."""
 
     def __init__(self, status: int, code: str, message: str, **fields: object) -> None:
         super().__init__(message)
         self.status, self.code, self.fields = status, code, fields
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Answers:
-    """Where the answers come from. Only ``proof`` and ``book`` may take time, and be refused."""
+class Answers(Protocol):
+    """The source of the answers. Only ``proof`` and ``book`` may take time or raise Refusal."""
 
-    live: Callable[[], Mapping[str, Check]]
-    ready: Callable[[], Mapping[str, Check]]
-    lanes: Callable[[], Sequence[Mapping[str, object]]]
-    metrics: Callable[[], bytes]
-    proof: Callable[[], Awaitable[Mapping[str, object]]]
-    book: Callable[[str, int], Awaitable[Mapping[str, object]]]
-    bug: Callable[[str, Exception], None]
-    """Told the path and what was raised there that nobody expected."""
+    def live(self) -> Mapping[str, Check]:
+        """Return the checks of /livez."""
+
+    def ready(self) -> Mapping[str, Check]:
+        """Return the checks of /readyz."""
+
+    def lanes(self) -> Sequence[Mapping[str, object]]:
+        """Return every lane, for ?verbose."""
+
+    def metrics(self) -> bytes:
+        """Return all metrics in Prometheus' text format."""
+
+    async def proof(self) -> Mapping[str, object]:
+        """Return the proof of the books."""
+
+    async def book(self, market_id: str, levels: int) -> Mapping[str, object]:
+        """Return the best ``levels`` of a market's book."""
+
+    def bug(self, path: str, error: Exception) -> None:
+        """Report an unexpected error that a request to ``path`` has raised."""
 
 
 class Shared(Generic[T]):
-    """A computation that runs once at a time: whoever asks meanwhile gets the same result."""
+    """A computation that runs once at a time, and whose result is kept for ``kept_s``.
 
-    def __init__(self, compute: Callable[[], Awaitable[T]]) -> None:
-        self._compute = compute
+    Callers that come meanwhile share the result. An error is given to those that wait for it, and
+    not kept.
+    """
+
+    def __init__(
+        self, compute: Callable[[], Awaitable[T]], *, kept_s: float, clock: Monotonic
+    ) -> None:
+        self._compute, self._kept_s, self._clock = compute, kept_s, clock
         self._running: asyncio.Task[T] | None = None
+        self._began_s = 0.0
 
-    async def __call__(self) -> T:
-        """Return the result of the computation in flight, or of a new one."""
-        if self._running is None or self._running.done():
+    async def __call__(self) -> tuple[T, float]:
+        """Return a result, kept, in flight or new, and the seconds since its computation began."""
+        if self._running is None or (self._running.done() and not self._is_fresh(self._running)):
+            self._began_s = self._clock()
             self._running = asyncio.create_task(self._run(), name="shared computation")
-            # Looked at even when everybody who waited has gone.
+            # When all callers have left, asyncio would log the exception as never retrieved.
             self._running.add_done_callback(lambda task: task.cancelled() or task.exception())
-        return await asyncio.shield(self._running)
+        began_s = self._began_s
+        return await asyncio.shield(self._running), self._clock() - began_s
+
+    def _is_fresh(self, done: "asyncio.Task[T]") -> bool:
+        failed = done.cancelled() or done.exception() is not None
+        return not failed and self._clock() - self._began_s <= self._kept_s
 
     async def stop(self) -> None:
-        """Give up what is in flight."""
+        """Cancel the computation in flight."""
         if self._running is not None:
             self._running.cancel()
             await asyncio.wait({self._running})
@@ -86,11 +109,12 @@ class Shared(Generic[T]):
 
 
 class HttpServer:
-    """The server: `start`, then `close`."""
+    """The server. Call ``start``, then ``close``."""
 
-    def __init__(self, answers: Answers) -> None:
+    def __init__(self, answers: Answers, clock: Monotonic) -> None:
         self._answers = answers
-        self._proof = Shared(answers.proof)
+        self._proof = Shared(answers.proof, kept_s=PROOF_KEPT_S, clock=clock)
+        self._answering = 0
         self._listener: asyncio.Server | None = None
         site = web.Application(middlewares=[self._guard], client_max_size=BODY_BYTES_MAX)
         site.router.add_get("/livez", self._livez)
@@ -102,7 +126,7 @@ class HttpServer:
         self._runner = web.AppRunner(site, access_log=None, shutdown_timeout=SHUTDOWN_S)
 
     async def start(self, host: str, port: int) -> int:
-        """Listen; return the port, chosen by the system for 0. Raises ConfigError."""
+        """Listen, and return the port. The system chooses it for 0. Raises ConfigError."""
         await self._runner.setup()
         server, loop = self._runner.server, asyncio.get_running_loop()
         assert server is not None, "a runner that is set up has a server"
@@ -116,7 +140,7 @@ class HttpServer:
         return int(self._listener.sockets[0].getsockname()[1])
 
     async def close(self) -> None:
-        """Listen no more, and end what is being answered, within a bound."""
+        """Stop listening, and end requests in flight within a bound."""
         if self._listener is not None:
             self._listener.close()
         await self._proof.stop()
@@ -127,19 +151,31 @@ class HttpServer:
         """Answer in time, and in JSON whatever happens."""
         try:
             async with asyncio.timeout(REQUEST_S):
-                return await handler(request)
+                limited = request.path.startswith("/api/")
+                return await (self._in_turn(request, handler) if limited else handler(request))
         except Refusal as refusal:
             return _error(refusal.status, refusal.code, str(refusal), refusal.fields)
         except web.HTTPException as error:
             code = error.reason.upper().replace(" ", "_")
             return _error(error.status, code, error.reason, {"paths": self._paths})
         except TimeoutError:
-            return _error(503, "TIMEOUT", "there was no answer in time", {})
+            return _error(503, "TIMEOUT", f"no answer within {REQUEST_S:g} s", {})
         except ParityError as error:
             return _error(503, "UNAVAILABLE", str(error), {})
-        except Exception as error:  # noqa: BLE001 - told, and answered like any other failure
+        except Exception as error:  # noqa: BLE001 - a bug is reported and answered like any other failure
             self._answers.bug(request.path, error)
-            return _error(500, "INTERNAL", "this is a bug; the log of the worker says more", {})
+            return _error(500, "INTERNAL", "this is a bug: see the worker's log", {})
+
+    async def _in_turn(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Answer, unless too many requests wait for their answers."""
+        if self._answering >= REQUESTS_MAX:
+            text = f"{REQUESTS_MAX} requests are being answered, the maximum: try again later"
+            raise Refusal(503, "BUSY", text)
+        self._answering += 1
+        try:
+            return await handler(request)
+        finally:
+            self._answering -= 1
 
     async def _livez(self, request: web.Request) -> web.Response:
         return self._health("live", self._answers.live(), request)
@@ -148,12 +184,12 @@ class HttpServer:
         return self._health("ready", self._answers.ready(), request)
 
     def _health(self, name: str, checks: Mapping[str, Check], request: web.Request) -> web.Response:
-        well = all(check.ok for check in checks.values())
-        told = {which: {"ok": check.ok, "says": check.says} for which, check in checks.items()}
-        body: dict[str, object] = {name: well, "checks": told}
+        healthy = all(check.ok for check in checks.values())
+        shown = {which: {"ok": check.ok, "says": check.says} for which, check in checks.items()}
+        body: dict[str, object] = {name: healthy, "checks": shown}
         if "verbose" in request.query:
             body["lanes"] = self._answers.lanes()
-        return _json(200 if well else 503, body)
+        return _json(200 if healthy else 503, body)
 
     async def _metrics(self, _: web.Request) -> web.Response:
         return web.Response(
@@ -161,17 +197,16 @@ class HttpServer:
         )
 
     async def _prove(self, _: web.Request) -> web.Response:
-        return _json(200, await self._proof())
+        proof, age_s = await self._proof()
+        return _json(200, {**proof, "ageSeconds": round(age_s, 3)})
 
     async def _book(self, request: web.Request) -> web.Response:
-        levels = request.query.get("levels", str(LEVELS))
-        if not (levels.isascii() and levels.isdigit() and 0 < int(levels[:9]) <= LEVELS_MAX):
-            raise Refusal(400, "BAD_REQUEST", f"levels must be 1 to {LEVELS_MAX}")
-        return _json(200, await self._answers.book(request.match_info["market_id"], int(levels)))
+        levels = _levels(request.query.getall("levels", (str(LEVELS),)))
+        return _json(200, await self._answers.book(request.match_info["market_id"], levels))
 
 
 class _Gate(asyncio.Protocol):
-    """Lets a connection in to the server, or tells it to come again later."""
+    """Passes a connection to the server, or answers BUSY if there are too many."""
 
     def __init__(self, server: web.Server) -> None:
         self._server = server
@@ -192,18 +227,36 @@ class _Gate(asyncio.Protocol):
     @override
     def data_received(self, data: bytes) -> None:
         if self._transport is not None and not self._transport.is_closing():
-            # Only now: closing on a request that was not read would reset the connection.
+            # Closing before the request was read would reset the connection and lose the answer.
             self._transport.write(_BUSY)
             self._transport.close()
 
 
+_INTEGER: Final = re.compile(r"[1-9][0-9]{0,3}").fullmatch
+
+
+def _levels(given: Sequence[str]) -> int:
+    """Return the number of levels asked for. A text is measured before it is computed with."""
+    text = " ".join(given)
+    if not _INTEGER(text) or int(text) > LEVELS_MAX:
+        rule = f"must be one integer from 1 to {LEVELS_MAX}, without sign or leading zeros"
+        raise Refusal(400, "BAD_REQUEST", f"levels={text[:20]!r}: {rule}")
+    return int(text)
+
+
 def _json(status: int, body: Mapping[str, object]) -> web.Response:
+    headers = {"Cache-Control": "no-store"}
+    if status == _UNAVAILABLE:
+        headers["Retry-After"] = str(RETRY_AFTER_S)
     return web.Response(
         status=status,
         text=f"{json.dumps(body)}\n",
         content_type="application/json",
-        headers={"Cache-Control": "no-store"},
+        headers=headers,
     )
+
+
+_UNAVAILABLE: Final = 503
 
 
 def _error(status: int, code: str, message: str, fields: Mapping[str, object]) -> web.Response:
@@ -211,11 +264,12 @@ def _error(status: int, code: str, message: str, fields: Mapping[str, object]) -
 
 
 def _busy() -> bytes:
-    text = f"there are {CONNECTIONS_MAX} connections already"
+    text = f"{CONNECTIONS_MAX} connections are open, the maximum: try again later"
     body = json.dumps({"error": {"code": "BUSY", "message": text}}).encode()
     head = (
         "HTTP/1.1 503 Service Unavailable\r\nContent-Type: application/json\r\n"
-        f"Content-Length: {len(body)}\r\nRetry-After: 1\r\nConnection: close\r\n\r\n"
+        f"Content-Length: {len(body)}\r\nRetry-After: {RETRY_AFTER_S}\r\n"
+        "Connection: close\r\n\r\n"
     )
     return head.encode() + body
 

@@ -1,7 +1,7 @@
-"""IAM tokens, minted without ever blocking the event loop, and kept for most of their life.
+"""IAM tokens, created without blocking the event loop and cached for most of their life.
 
-A token is a presigned URL. Minting is a local computation, unless the credential chain needs the
-network, which aiobotocore does asynchronously.
+A token is a presigned URL. Creating one is a local computation, unless the credential chain needs
+the network, which aiobotocore uses asynchronously.
 """
 
 import asyncio
@@ -15,9 +15,9 @@ from botocore.loaders import Loader
 from worker.ports import Monotonic
 
 TOKEN_LIFE_S: Final = 900
-"""What a token is signed for. It serves to connect; the connection outlives it."""
+"""Validity of a token. A connection outlives the token that opened it."""
 CREDENTIALS_LEFT_S: Final = 600
-"""botocore renews credentials that have less left, and a token dies with its credentials."""
+"""Remaining life at which botocore renews credentials. A token expires with its credentials."""
 REUSED_S: Final = 0.8 * min(TOKEN_LIFE_S, CREDENTIALS_LEFT_S)
 MINT_TIMEOUT_S: Final = 10.0
 
@@ -25,11 +25,11 @@ _COMMON_MODELS: Final = ("endpoints", "partitions", "sdk-default-configuration",
 
 
 class NoToken(Exception):
-    """The credential chain gave nothing, or not in time. The text names no secret."""
+    """The credential chain gave no token, or none in time. The text contains no secret."""
 
 
 class TokenCache:
-    """One token at a time; whoever asks while it is minted waits for that one minting."""
+    """A cache of one token. Concurrent callers wait for the same new token."""
 
     def __init__(self, what: str, mint: Callable[[], Awaitable[str]], clock: Monotonic) -> None:
         self._what, self._mint, self._clock = what, mint, clock
@@ -38,7 +38,7 @@ class TokenCache:
         self._reused_until_s = 0.0
 
     async def token(self) -> str:
-        """Return a token that is good for some minutes. Raises NoToken."""
+        """Return a token that is valid for some minutes. Raises NoToken."""
         async with self._lock:
             if not self._token or self._clock() >= self._reused_until_s:
                 minted_at_s = self._clock()
@@ -47,7 +47,7 @@ class TokenCache:
             return self._token
 
     def forget(self) -> None:
-        """Mint the next one anew: this one was refused."""
+        """Drop the token, which was refused. The next call creates another."""
         self._token = ""
 
     async def _minted(self) -> str:
@@ -55,14 +55,14 @@ class TokenCache:
             async with asyncio.timeout(MINT_TIMEOUT_S):
                 return await self._mint()
         except (BotoCoreError, ClientError, TimeoutError, OSError) as error:
-            # Of the error only its class: its text may quote a credential.
+            # Only the error's class, because its text may quote a credential.
             raise NoToken(f"no IAM token for {self._what}: {type(error).__name__}") from None
 
 
 async def prepared_session(models: Mapping[str, Sequence[str]]) -> AioSession:
-    """Return a session that holds ``models``, and those that finding credentials needs.
+    """Return a session that has loaded ``models`` and the models that finding credentials needs.
 
-    botocore reads and parses them, for 200 ms, where it needs them: here that is a thread.
+    botocore would load them on first use, in the event loop, for 200 ms. A thread loads them here.
     """
     session: AioSession = get_session()  # type: ignore[no-untyped-call]
     needed = {"sts": ("service-2", "endpoint-rule-set-1"), **models}

@@ -1,4 +1,4 @@
-"""The clock, the pause and the dice: the only place that has them."""
+"""The only module that reads the clock, sleeps and draws random numbers."""
 
 import asyncio
 import os
@@ -12,15 +12,15 @@ sleep: Sleep = asyncio.sleep
 
 
 def system() -> System:
-    """Return the real clock, pause and dice."""
+    """Return the real clock, sleep and random numbers."""
     return System(time.monotonic, asyncio.sleep, SystemRandom())
 
 
 def wall_clock_ms() -> int:
-    """Return milliseconds since 1970, for people to read."""
+    """Return milliseconds since 1970, for logs and names only."""
     return time.time_ns() // 1_000_000
 
 
 def owner_name() -> str:
-    """Return a name for this process that people can find: host, process id."""
+    """Return the name of this process as ``host/pid``."""
     return f"{socket.gethostname()}/{os.getpid()}"

@@ -1,18 +1,23 @@
-"""Are the books right? Reads only.
+"""Checks of the books and of their history, which only read.
 
-invariants.py  what must hold, I1 to I20, and the rules that look for it
-proof.py       from sums, cheap enough for every request: what /api/proof tells
-recount.py     the rules of the tables: every row counted again, no total believed. Pure
-rows.py        what a recount is given: columns, kinds of ledger rows
-walk.py        the full audit: carries every table to the recount, page by page, in one snapshot
-auditor.py     both for one database, and the memory of the last full audit
+Tables:
 
-history.py     the whole history, for topics that fit into memory. Pure
-topics.py      its lanes: what was asked, answered, written and published
-stranger.py    what the events alone say, by rules of their own
-tables.py      the rows of the tables, held against that
-replay.py      every batch planned again from its records and facts
-gather.py      reads it: tables in one snapshot, then the topics
+    invariants.py   the invariants I1 to I20, and the rules that look for each
+    proof.py        the proof from sums, cheap enough for every request to /api/proof
+    records.py      the rows that a check is given
+    recount.py      every row counted again, and no total believed. Pure
+    walk.py         the full audit, which gives every table to the recount, page by page
+    auditor.py      proof and audit of one database, and the result of the last audit
+
+History, of topics that fit into memory:
+
+    history.py      all checks of a whole history. Pure
+    event_log.py    each lane's commands, answers, journal and published events
+    independent.py  the state as the events alone show it, by rules of its own
+    tables.py       the rows of the tables, compared with that state
+    replay.py       every batch of the present rules planned again from its records and facts
+    restore.py      the state of a lane between two batches, from its events
+    gather.py       reads the tables in one snapshot, then the topics
 """
 
 from worker.audit.auditor import Auditor

@@ -9,7 +9,7 @@ from worker.telemetry import Metrics, log
 
 
 class Auditor:
-    """What a process knows of its books."""
+    """The proof and the audits of one process."""
 
     def __init__(self, books: Books, clock: Monotonic) -> None:
         self._books, self._clock = books, clock
@@ -25,13 +25,13 @@ class Auditor:
         return await prove(self._books, last)
 
     async def audit(self) -> AuditResult:
-        """Walk everything, and remember what was found. Raises StoreError."""
+        """Run a full audit and keep its result for the proof. Raises StoreError."""
         self._last = await full_audit(self._books, self._clock)
         self._ended_s = self._clock()
         return self._last
 
     async def run(self, every_s: float, sleep: Sleep, metrics: Metrics) -> None:
-        """Audit again and again, as long as the process lives; 0: never."""
+        """Audit every ``every_s`` seconds while the process lives, or never if it is 0."""
         while every_s:
             await sleep(every_s)
             try:
@@ -40,5 +40,5 @@ class Auditor:
                 log.warning("audit_failed", error=str(error))
             else:
                 metrics.audit_violations.set(sum(v.count for v in result.violations))
-                say = log.error if result.violations else log.info
-                say("audited", **result.as_json())
+                report = log.error if result.violations else log.info
+                report("audited", **result.as_json())

@@ -1,7 +1,7 @@
-"""The invariants of the exchange, and what to say when one does not hold.
+"""The invariants of the exchange, and the report when one does not hold.
 
-Each is looked for by one or more rules; a rule has a name, and whatever breaks it is told with the
-id of its invariant, what was found and where.
+One or more rules look for each invariant. A rule has a name. A violation is reported with the id of
+its invariant, the rule, the values found and their place.
 """
 
 from collections import Counter
@@ -14,23 +14,23 @@ EXAMPLES_MAX: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Invariant:
-    """What must hold. ``rows`` and ``history``: the rules that look at tables, and at topics."""
+    """One invariant, with the rules that look at tables (``rows``) and at topics (``history``)."""
 
     sentence: str
     rows: tuple[str, ...] = ()
     history: tuple[str, ...] = ()
     unchecked: str = ""
-    """Why no rule looks for it."""
+    """The reason why no rule looks for this invariant."""
 
 
 INVARIANTS: Final[Mapping[str, Invariant]] = {
     "I1": Invariant(
-        "cash is conserved: whatever one account gets another gives",
+        "cash is conserved: every amount that one account gets, another gives",
         ("ledger_unbalanced", "cash_differs", "lane_totals"),
         ("fill_postings",),
     ),
     "I2": Invariant(
-        "what an account is told to have is its pockets, and what a resolved market owes it",
+        "the balance shown to an account is its pockets plus what a resolved market owes it",
         ("balances_differ",),
     ),
     "I3": Invariant(
@@ -43,12 +43,12 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("cash_negative", "range"),
     ),
     "I5": Invariant(
-        "of every order: quantity = filled + cancelled + open",
+        "each order has quantity = filled + cancelled + open",
         ("order_leaves", "order_fills"),
         ("leaves",),
     ),
     "I6": Invariant(
-        "an id is taken once, and a repeat is told the first answer",
+        "an id is taken once, and a repeat gets the first answer",
         ("key_differs",),
         ("id_twice", "first_answer"),
     ),
@@ -68,7 +68,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("unanswered", "answer_to_nothing"),
     ),
     "I10": Invariant(
-        "every record has one answer, which fits it, and then what follows from it",
+        "every record has one fitting answer, followed by its consequences",
         (),
         ("answer_twice", "answer_unfit", "index_gap", "refusal_unfit"),
     ),
@@ -78,7 +78,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("event_ahead",),
     ),
     "I12": Invariant(
-        "first occurrences have no gap, a repeat has the same bytes, all are the journal's",
+        "first occurrences have no gap, repeats have the same bytes, all are in the journal",
         (),
         (
             "repeat_altered",
@@ -112,7 +112,7 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("journal_epochs",),
     ),
     "I16": Invariant(
-        "positions are what was traded, and of each market they sum to zero",
+        "positions are the sums of trades, and those of each market sum to zero",
         ("position_differs", "positions_unbalanced"),
     ),
     "I17": Invariant(
@@ -126,12 +126,12 @@ INVARIANTS: Final[Mapping[str, Invariant]] = {
         ("crossed",),
     ),
     "I19": Invariant(
-        "what is resolved is being settled, and then owes nobody and has no open order",
+        "a resolved market is being settled, and then owes nothing and has no open order",
         ("settled_order_open", "settled_owes", "winner_unpaid", "payout_wrong", "unsettled"),
         ("after_the_end", "payout_unfit", "settled_unfit"),
     ),
     "I20": Invariant(
-        "nothing without a cause: every row and event follows from recorded inputs and facts",
+        "every row and event follows from recorded inputs and facts",
         (
             "market_missing",
             "trade_postings",
@@ -150,12 +150,12 @@ INVARIANT_OF: Final[Mapping[str, str]] = {
     for name, invariant in INVARIANTS.items()
     for rule in (*invariant.rows, *invariant.history)
 }
-"""The id of the invariant that a rule looks for."""
+"""Maps each rule to the id of the invariant that it looks for."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Violation:
-    """A rule that does not hold: of which invariant, how often, and where, for instance."""
+    """A broken rule, its invariant, how often it was broken, and some examples."""
 
     invariant: str
     name: str
@@ -163,12 +163,12 @@ class Violation:
     examples: tuple[str, ...]
 
     def line(self) -> str:
-        """Return it on one line."""
+        """Return the violation on one line."""
         return f"{self.invariant} {self.name} {self.count}x: {self.examples[0]}"
 
 
 class Findings:
-    """What was looked at, and what did not hold, by rule, in the order of first appearance."""
+    """Checks made and violations found, by rule, in the order of first appearance."""
 
     def __init__(self) -> None:
         self._checked: Counter[str] = Counter()
@@ -176,7 +176,7 @@ class Findings:
         self._examples: dict[str, list[str]] = {}
 
     def require(self, holds: object, rule: str, text: str, *of: object) -> None:
-        """Note a violation of ``rule`` unless it holds; ``text`` is formatted only then."""
+        """Note a violation of ``rule`` unless ``holds``. Only then is ``text`` formatted."""
         self._checked[rule] += 1
         if not holds:
             self._counts[rule] += 1
@@ -189,7 +189,7 @@ class Findings:
         return sum(self._counts[rule] for rule in rules)
 
     def violations(self) -> tuple[Violation, ...]:
-        """Return what was noted."""
+        """Return all violations."""
         return tuple(
             Violation(
                 invariant=INVARIANT_OF[rule],
@@ -201,7 +201,7 @@ class Findings:
         )
 
     def checked(self) -> Mapping[str, int]:
-        """Return how often something was held against each invariant."""
+        """Return how often each invariant was checked."""
         found = dict.fromkeys(INVARIANTS, 0)
         for rule, times in self._checked.items():
             found[INVARIANT_OF[rule]] += times

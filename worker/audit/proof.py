@@ -1,4 +1,4 @@
-"""The proof: what must hold of the books, from sums of one moment."""
+"""The proof that the books balance, from sums of one moment."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,13 +11,13 @@ STATUSES: Final = ("open", "halted", "settling", "settled")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LastAudit:
-    """How long ago the last full audit of this process ended, and what it found."""
+    """The last full audit of this process: its age and its result."""
 
     age_s: float
     violations: int
 
     def as_json(self) -> Mapping[str, object]:
-        """Return it as a part of the proof."""
+        """Return the JSON that is a part of the proof's."""
         return {
             "ageSeconds": round(self.age_s, 1),
             "consistent": not self.violations,
@@ -27,7 +27,10 @@ class LastAudit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proof:
-    """The books at one moment. Money in the smallest unit; ``positions_off`` counts markets."""
+    """The books at one moment. Money is in the smallest unit, ``positions_off`` counts markets.
+
+    Has more than 15 attributes, one for each field of its JSON.
+    """
 
     backend: str
     trades: int
@@ -49,7 +52,7 @@ class Proof:
 
     @property
     def cash_conserved(self) -> bool:
-        """Whether all that came in and has not gone out is in a pocket or an escrow."""
+        """Whether all cash that came in and did not go out is in a pocket or an escrow."""
         return self.cash_in_pockets + self.escrow == self.cash_in - self.cash_out
 
     @property
@@ -67,7 +70,7 @@ class Proof:
         return self.cash_conserved and not any(wrong)
 
     def as_json(self) -> Mapping[str, object]:
-        """Return it as /api/proof and `parity proof --json` tell it."""
+        """Return the JSON of /api/proof and `parity proof --json`."""
         return {
             "backend": self.backend,
             "trades": self.trades,

@@ -1,8 +1,8 @@
-"""The rules of the tables: rows go in table by table, what does not hold comes out by name. Pure.
+"""The rules of the tables, which read the rows of each table and note every violation. Pure.
 
-``steps`` says which table to carry in next, whole and in the order of its key, in pages of any
-size. What is kept is a sum for each pocket, position, side of an account in a market, market and
-lane, and nothing for an order, a trade or a posting.
+``steps`` yields the table to read next, whole and in the order of its key, in pages of any size. A
+recount keeps a sum for each pocket, position, side of an account in a market, market and lane. It
+keeps nothing for an order, a trade or a posting.
 """
 
 from collections import Counter, defaultdict
@@ -13,43 +13,43 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from worker.audit.invariants import Findings
-from worker.audit.rows import (
+from worker.audit.records import (
+    BATCH_KINDS,
     BUY,
     DEPOSIT,
-    OF_A_BATCH,
     PAYOUT,
     PRICE,
     SELL,
     WITHDRAWAL,
+    AuditedLane,
     BatchPlace,
     Key,
-    LaneRow,
     MarketRow,
     Rows,
 )
 from worker.domain import ids
 from worker.domain.state import MarketStatus, OrderStatus
-from worker.domain.units import ESCROW, OUTSIDE, QUANTITY_MAX, WALLET, Lane
+from worker.domain.units import ESCROW, OUTSIDE, QUANTITY_MAX, WALLET, LaneId
 from worker.wire import resume as resume_text
 
-Posting = tuple[Key, int, int, int]
-"""Account, lane, kind, amount."""
-Beside = Mapping[Key, Sequence[Posting]]
-"""What stands beside a page: postings by cause, or nothing by the key of a batch that exists."""
-Holding = tuple[Key, Key]
-"""Market, account."""
+PostingRow = tuple[Key, int, int, int]
+"""Account, lane, kind and amount of a ledger row."""
+ByCause = Mapping[Key, Sequence[PostingRow]]
+"""Postings by cause, or an empty sequence for each cause that is the key of a batch."""
+PositionKey = tuple[Key, Key]
+"""Market and account."""
 
 
-class Step(NamedTuple):
-    """A table to be carried in. ``beside``: what else of the causes of a page, "" if nothing."""
+class LedgerStep(NamedTuple):
+    """A table to read. ``needs`` names the rows to read with it by cause, or is empty."""
 
     table: str
-    take: Callable[[Rows, Beside], None]
-    beside: str = ""
+    take: Callable[[Rows, ByCause], None]
+    needs: str = ""
 
 
 class Filled:
-    """Of an account's orders on one side of a market: filled for sure, perhaps, and by trades."""
+    """Contracts filled on one side of an account in a market: surely, perhaps, and by trades."""
 
     __slots__ = ("perhaps", "sure", "traded")
 
@@ -58,21 +58,25 @@ class Filled:
 
 
 class Recount:
-    """Everything counted again. ``external`` is the account of money from outside, as a key."""
+    """A count of everything. ``external`` is the key of the account of money from outside.
+
+    Has more than 15 attributes, one for each sum that a later table is compared with. Parts of this
+    class would have to pass each other lanes, markets, balances, trades and counts.
+    """
 
     def __init__(self, findings: Findings, external: Key = UUID(ids.EXTERNAL)) -> None:  # noqa: B008
         self._require = findings.require
         self._external = external
-        self.lanes: dict[int, LaneRow] = {}
+        self.lanes: dict[int, AuditedLane] = {}
         self.markets: dict[Key, MarketRow] = {}
         self._swept: set[str] = set()
         self._settling: set[tuple[int, str]] = set()
         self._held: list[Sequence[Any]] = []
         self._accounts: set[Key] = set()
         self._balances: defaultdict[tuple[Key, int], int] = defaultdict(int)
-        self._paid: defaultdict[Holding, int] = defaultdict(int)
+        self._paid: defaultdict[PositionKey, int] = defaultdict(int)
         self._kinds: Counter[int] = Counter()
-        self._positions: defaultdict[Holding, int] = defaultdict(int)
+        self._positions: defaultdict[PositionKey, int] = defaultdict(int)
         self._filled: defaultdict[tuple[Key, Key, int], Filled] = defaultdict(Filled)
         self._trades: Counter[Key] = Counter()
         self._carried_out = self._cash = self._owed = 0
@@ -86,49 +90,48 @@ class Recount:
         self._batches: Counter[int] = Counter()
         self._last: dict[int, BatchPlace] = {}
 
-    def steps(self) -> Iterator[Step]:
-        """Yield what to carry in, one after another; what they say together is judged between."""
-        yield Step("lanes", self._lane_rows)
-        yield Step("markets", self._market_rows)
-        yield Step("ledger", self._ledger, "batches")
+    def steps(self) -> Iterator[LedgerStep]:
+        """Yield the tables in order, and compare them with each other in between."""
+        yield LedgerStep("lanes", self._lane_rows)
+        yield LedgerStep("markets", self._market_rows)
+        yield LedgerStep("ledger", self._ledger, "batches")
         self._causes(self._held, {})
-        yield Step("accounts", self._account_rows)
-        yield Step("pockets", self._pockets)
+        yield LedgerStep("accounts", self._account_rows)
+        yield LedgerStep("pockets", self._pockets)
         self._without_pocket()
-        yield Step("trades", self._trade_rows, "postings")
-        yield Step("transfers", self._transfers, "postings")
+        yield LedgerStep("trades", self._trade_rows, "postings")
+        yield LedgerStep("transfers", self._transfers, "postings")
         self._unfounded()
-        yield Step("orders", self._orders)
+        yield LedgerStep("orders", self._orders)
         self._unfilled()
         self._crossed()
-        yield Step("positions", self._position_rows)
+        yield LedgerStep("positions", self._position_rows)
         self._without_position()
-        yield Step("payouts", self._payouts)
+        yield LedgerStep("payouts", self._payouts)
         self._without_payout()
         self._markets_again()
-        yield Step("balances", self._balances_view)
-        yield Step("batch_keys", self._batch_keys)
-        yield Step("batches", self._journal)
+        yield LedgerStep("balances", self._balances_view)
+        yield LedgerStep("batch_keys", self._batch_keys)
+        yield LedgerStep("batches", self._journal)
         self._journal_ends()
         self._lanes_again()
 
     # Lanes and markets.
 
-    def _lane_rows(self, rows: Rows, _: Beside) -> None:
+    def _lane_rows(self, rows: Rows, _: ByCause) -> None:
         for values in rows:
-            row = LaneRow(*values)
+            row = AuditedLane(*values)
             self.lanes[row.lane] = row
             try:
-                sweep, settlements = resume_text.decode(row.resume)
+                sweeps, settlements, _waiting = resume_text.decode(row.resume)
             except (ValueError, KeyError, TypeError) as error:
                 self._require(False, "row_unfounded", "lane {}: resume {!r}", row.lane, error)
                 continue
-            if sweep is not None:
-                self._swept.add(sweep.order.key)
+            self._swept |= {sweep.order.key for sweep in sweeps}
             self._settling |= {(row.lane, s.market_id) for s in settlements}
 
-    def _market_rows(self, rows: Rows, _: Beside) -> None:
-        """Each market must stand under its key, in its home, and be settled or on its way."""
+    def _market_rows(self, rows: Rows, _: ByCause) -> None:
+        """Check each market's key and home, and that its lane's row names it while it settles."""
         for key, *values in rows:
             row = self.markets[key] = MarketRow(*values)
             named = str(key) == ids.market_key(row.stream, row.market_id)
@@ -143,20 +146,20 @@ class Recount:
 
     # Money.
 
-    def _ledger(self, rows: Rows, batches: Beside) -> None:
-        """Hand on whole causes: what a page ends with waits for the next one."""
+    def _ledger(self, rows: Rows, batches: ByCause) -> None:
+        """Pass on whole causes. The last cause waits, since the next page may continue it."""
         held = [*self._held, *rows]
         begins = len(held) - 1
         while begins > 0 and held[begins - 1][0] == held[-1][0]:
             begins -= 1
         for row in rows:
-            if row[4] in OF_A_BATCH:
+            if row[4] in BATCH_KINDS:
                 self._require(row[0] in batches, "row_unfounded", "no batch {}: {}", row[0], row)
         self._causes(held[: max(begins, 0)], batches)
         self._held = held[max(begins, 0) :]
 
-    def _causes(self, rows: Rows, _: Beside) -> None:
-        """Each cause must sum to zero in each market, kind by kind."""
+    def _causes(self, rows: Rows, _: ByCause) -> None:
+        """Check that each cause sums to zero in each market, for each kind."""
         for cause, postings in groupby(rows, key=itemgetter(0)):
             sums: defaultdict[tuple[Key, int], int] = defaultdict(int)
             for _, account, lane, market, kind, amount in postings:
@@ -169,15 +172,15 @@ class Recount:
                 text = "cause {} market {} kind {}: sum {}"
                 self._require(total == 0, "ledger_unbalanced", text, cause, market, kind, total)
 
-    def _account_rows(self, rows: Rows, _: Beside) -> None:
-        """Each account must stand under its key."""
+    def _account_rows(self, rows: Rows, _: ByCause) -> None:
+        """Check the key of each account."""
         for account, account_id in rows:
             self._accounts.add(account)
             named = str(account) == ids.account_key(account_id)
             self._require(named, "key_differs", "account {}: {}", account, account_id)
 
-    def _pockets(self, rows: Rows, _: Beside) -> None:
-        """Each pocket must be the sum of its postings, and somebody's."""
+    def _pockets(self, rows: Rows, _: ByCause) -> None:
+        """Check that each pocket has an account and is the sum of its postings."""
         for account, lane, balance in rows:
             posted = self._balances.pop((account, lane), 0)
             of = (account, lane, balance, posted)
@@ -190,15 +193,15 @@ class Recount:
             self._owed += balance
 
     def _without_pocket(self) -> None:
-        """Whatever was posted to a pocket that does not exist."""
+        """Check that nothing is posted to a pocket that does not exist."""
         self._accounts.clear()
         for (account, lane), posted in self._balances.items():
             text = "account {} lane {}: no pocket, postings {}"
             known = lane < WALLET or posted == 0
             self._require(known, "pocket_differs", text, account, lane, posted)
 
-    def _trade_rows(self, rows: Rows, postings: Beside) -> None:
-        """Each trade must have its two price postings, and no other."""
+    def _trade_rows(self, rows: Rows, postings: ByCause) -> None:
+        """Check that each trade has its two price postings and no other posting."""
         for trade, market, buyer, seller, price, quantity, seq in rows:
             self._trades[market] += 1
             self._positions[market, buyer] += quantity
@@ -215,10 +218,10 @@ class Recount:
             self._founded(trade, postings, expected, "trade_postings")
             self._caused(lane, seq, "trade", trade)
 
-    def _transfers(self, rows: Rows, postings: Beside) -> None:
-        """Each transfer that was carried out must have its two postings, and no other any."""
+    def _transfers(self, rows: Rows, postings: ByCause) -> None:
+        """Check that each successful transfer has its two postings, and a refused one has none."""
         for transfer, account, transfer_id, lane, deposit, amount, seq, reason in rows:
-            expected: list[Posting] = []
+            expected: list[PostingRow] = []
             if not reason:
                 self._carried_out += 1
                 (self._cash_in if deposit else self._cash_out)[lane] += amount
@@ -231,19 +234,19 @@ class Recount:
             self._caused(lane, seq, "transfer", transfer)
 
     def _founded(
-        self, cause: Key, postings: Beside, expected: Sequence[Posting], rule: str
+        self, cause: Key, postings: ByCause, expected: Sequence[PostingRow], rule: str
     ) -> None:
         found = sorted(postings.get(cause, ()))
         self._require(found == sorted(expected), rule, "{}: {}, not {}", cause, found, expected)
 
     def _caused(self, lane: int, seq: int, what: str, key: Key) -> None:
-        """Whatever an event tells must be one that the lane has written."""
+        """Check that the row belongs to an event that its lane has written."""
         row = self.lanes.get(lane)
         written = row is not None and 0 < seq <= row.last_seq
         self._require(written, "row_unfounded", "{} {}: seq {} of lane {}", what, key, seq, lane)
 
     def _unfounded(self) -> None:
-        """Postings of trades and transfers that there are not; cash that nobody brought."""
+        """Check that no posting lacks its trade or transfer, and that cash came from outside."""
         prices, trades = self._kinds[PRICE], self._trades.total()
         text = "{} price postings, {} trades"
         self._require(prices == 2 * trades, "posting_unfounded", text, prices, trades)
@@ -252,12 +255,12 @@ class Recount:
         self._require(moved == 2 * transfers, "posting_unfounded", text, moved, transfers)
         held = self._cash + sum(row.escrow for row in self.markets.values())
         came = self._cash_in.total() - self._cash_out.total()
-        self._require(held == came, "cash_differs", "{} is held, {} came in", held, came)
+        self._require(held == came, "cash_differs", "cash held {}, net cash in {}", held, came)
 
     # Orders.
 
-    def _orders(self, rows: Rows, _: Beside) -> None:
-        """Each order must fit its market, and be dead in a settled one."""
+    def _orders(self, rows: Rows, _: ByCause) -> None:
+        """Check that each order fits its market, and is not open in a settled market."""
         for key, market, account, lane, order_id, *values, seq, _ in rows:
             side, price, quantity, _, leaves, status = values
             row = self.markets.get(market)
@@ -286,13 +289,13 @@ class Recount:
 
     def _fill(self, filled: Filled, status: int, quantity: int, leaves: int) -> None:
         if status == OrderStatus.CANCELLED:
-            # How much of it was filled before is not kept.
+            # Its row does not say how much of it was filled before.
             filled.perhaps += quantity
         else:
             filled.sure += quantity - leaves
 
     def _unfilled(self) -> None:
-        """Trades and orders must agree, for each account and side."""
+        """Compare trades with orders, for each account and side."""
         text = "market {} account {} side {}: traded {}, orders filled {} to {}"
         for (market, account, side), filled in self._filled.items():
             most = filled.sure + filled.perhaps
@@ -301,7 +304,7 @@ class Recount:
             self._require(agree, "order_fills", text, *of)
 
     def _crossed(self) -> None:
-        """No bid may meet an ask. A halted market may hold the rest of what could not go on."""
+        """Check that no bid meets an ask. Halted markets and suspended sweeps are left out."""
         for market in self.markets:
             bid, ask = self._bids.get(market), self._asks.get(market)
             apart = bid is None or ask is None or bid < ask
@@ -309,8 +312,8 @@ class Recount:
 
     # Positions.
 
-    def _position_rows(self, rows: Rows, _: Beside) -> None:
-        """Each position must be the sum of its trades; a winner of a settled market is paid."""
+    def _position_rows(self, rows: Rows, _: ByCause) -> None:
+        """Check that a position is the sum of its trades, and that a settled market paid it."""
         for market, account, quantity, paid in rows:
             traded = self._positions.pop((market, account), 0)
             text = "market {} account {}: position {}, trades {}"
@@ -326,15 +329,15 @@ class Recount:
             self._require(paid_out, "winner_unpaid", text, market, account, won)
 
     def _without_position(self) -> None:
-        """Trades of a position that does not exist; positions that do not sum to zero."""
+        """Check that no position is missing, and that the positions of a market sum to zero."""
         for (market, account), traded in self._positions.items():
             text = "market {} account {}: no position, trades {}"
             self._require(traded == 0, "position_differs", text, market, account, traded)
         for market, net in self._net.items():
             self._require(net == 0, "positions_unbalanced", "market {}: sum {}", market, net)
 
-    def _payouts(self, rows: Rows, _: Beside) -> None:
-        """Each payout must be its position's, at the market's outcome, and posted."""
+    def _payouts(self, rows: Rows, _: ByCause) -> None:
+        """Check that each payout matches its position, the market's outcome and its postings."""
         for market, account, outcome, quantity, amount, held in rows:
             row = self.markets.get(market)
             posted = self._paid.pop((market, account), 0)
@@ -351,13 +354,13 @@ class Recount:
             self._require(posted == amount, "payout_postings", text, *of)
 
     def _without_payout(self) -> None:
-        """Whatever was posted for a payout that does not exist."""
+        """Check that nothing is posted for a payout that does not exist."""
         for (market, account), posted in self._paid.items():
             text = "market {} account {}: no payout, postings {}"
             self._require(posted == 0, "payout_postings", text, market, account, posted)
 
     def _markets_again(self) -> None:
-        """Each market's escrow and open interest must be what trades and payouts make them."""
+        """Compare each market's escrow and open interest with its trades and payouts."""
         for market, row in self.markets.items():
             posted = self._balances.pop((market, int(ESCROW)), 0)
             text, of = "market {}: {}, postings {}", (market, row, posted)
@@ -368,31 +371,31 @@ class Recount:
             self._require(not owes, "settled_owes", "market {}: {}", market, row)
             resolved = row.status >= MarketStatus.SETTLING
             held = (self._unpaid if resolved else self._longs)[market]
-            text, told = "market {}: open interest {}, held {}", row.open_interest
-            self._require(told == held, "open_interest", text, market, told, held)
+            text, stated = "market {}: open interest {}, held {}", row.open_interest
+            self._require(stated == held, "open_interest", text, market, stated, held)
             if row.status == MarketStatus.SETTLING:
                 self._owed += held * row.payout
         for (account, lane), posted in self._balances.items():
             stray = lane == ESCROW and posted != 0
             self._require(not stray, "escrow_differs", "{}: no market, {}", account, posted)
 
-    def _balances_view(self, rows: Rows, _: Beside) -> None:
-        """What all accounts are told to have must be what is there for them."""
-        for (told,) in rows:
-            text = "{} told, {} there"
-            self._require(told == self._owed, "balances_differ", text, told, self._owed)
+    def _balances_view(self, rows: Rows, _: ByCause) -> None:
+        """Compare the balances shown to all accounts with the cash that is there for them."""
+        for (shown,) in rows:
+            text = "balances shown {}, cash for them {}"
+            self._require(shown == self._owed, "balances_differ", text, shown, self._owed)
 
     # The journal.
 
-    def _batch_keys(self, rows: Rows, _: Beside) -> None:
-        """Each batch must stand under the key of its lane and number."""
+    def _batch_keys(self, rows: Rows, _: ByCause) -> None:
+        """Check the key of each batch, made of its lane and number."""
         for key, lane, batch_no in rows:
             self._batches[lane] += 1
-            named = str(key) == ids.batch_key(Lane(lane), batch_no)
+            named = str(key) == ids.batch_key(LaneId(lane), batch_no)
             self._require(named, "journal_stray", "batch {}: lane {} {}", key, lane, batch_no)
 
-    def _journal(self, rows: Rows, _: Beside) -> None:
-        """Each batch must begin where the one before it ended."""
+    def _journal(self, rows: Rows, _: ByCause) -> None:
+        """Check that each batch begins where the batch before it ended."""
         require = self._require
         for lane, *values in rows:
             row, last = BatchPlace(*values), self._last.get(lane, BatchPlace(0, 0, 0, 0, 0, 0))
@@ -405,7 +408,7 @@ class Recount:
             self._last[lane] = row
 
     def _journal_ends(self) -> None:
-        """Each lane's last batch must be where its row says."""
+        """Compare each lane's last batch with the lane's row."""
         for lane, row in self.lanes.items():
             last = self._last.get(lane, BatchPlace(0, 0, 0, 0, 0, 0))
             of = ("lane {}: {}, journal {}", lane, row, last)
@@ -415,43 +418,43 @@ class Recount:
             self._require(last.epoch <= row.epoch, "journal_epochs", *of)
             stray = self._batches[lane] > row.batch_no
             self._require(not stray, "journal_stray", "{} batches of {}", self._batches[lane], row)
-            # The mark rides in the batch after the one it tells of.
-            behind = 0 <= row.published_batch_no <= max(row.batch_no - 1, 0)
-            self._require(behind, "published_ahead", "lane {}: {}", lane, row)
+            # A batch carries the published mark of an earlier batch.
+            earlier = 0 <= row.published_batch_no <= max(row.batch_no - 1, 0)
+            self._require(earlier, "published_ahead", "lane {}: {}", lane, row)
 
     def _lanes_again(self) -> None:
-        """The lanes' running totals must be what was counted."""
+        """Compare the lanes' running totals with the count."""
         trades: Counter[int] = Counter()
         for market, count in self._trades.items():
             if market in self.markets:
                 trades[self.markets[market].lane] += count
         for lane, row in self.lanes.items():
             counted = (trades[lane], self._cash_in[lane], self._cash_out[lane], 0)
-            told = (row.trades, row.cash_in, row.cash_out, row.ledger_sum)
+            stated = (row.trades, row.cash_in, row.cash_out, row.ledger_sum)
             text = "lane {}: trades, cash in, cash out, ledger sum {}, counted {}"
-            self._require(told == counted, "lane_totals", text, lane, told, counted)
+            self._require(stated == counted, "lane_totals", text, lane, stated, counted)
 
 
 def recount(
     tables: Mapping[str, Rows], findings: Findings, external: Key = ids.EXTERNAL
 ) -> Recount:
-    """Recount tables that are at hand: rows by table, with the columns of ``rows.COLUMNS``."""
-    postings: defaultdict[Key, list[Posting]] = defaultdict(list)
+    """Recount tables in memory, given with the columns of ``records.COLUMNS``."""
+    postings: defaultdict[Key, list[PostingRow]] = defaultdict(list)
     for cause, account, lane, _, kind, amount in tables["ledger"]:
         postings[cause].append((account, lane, kind, amount))
-    beside: Mapping[str, Beside] = {
+    needed: Mapping[str, ByCause] = {
         "": {},
         "postings": postings,
         "batches": {row[0]: () for row in tables["batch_keys"]},
     }
     counted = Recount(findings, external)
     for step in counted.steps():
-        step.take(tables.get(step.table, ()), beside[step.beside])
+        step.take(tables.get(step.table, ()), needed[step.needs])
     return counted
 
 
-def causes(step: Step, rows: Iterable[Sequence[Any]]) -> list[Key]:
-    """Return the causes of a page of which ``step`` wants to know what stands beside."""
-    if step.beside == "batches":
-        return list({row[0] for row in rows if row[4] in OF_A_BATCH})
+def causes(step: LedgerStep, rows: Iterable[Sequence[Any]]) -> list[Key]:
+    """Return the causes of a page whose other rows ``step`` needs."""
+    if step.needs == "batches":
+        return list({row[0] for row in rows if row[4] in BATCH_KINDS})
     return [row[0] for row in rows]

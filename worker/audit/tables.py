@@ -1,40 +1,41 @@
-"""The tables as far as events tell them, by the names that clients know. Pure."""
+"""The part of the tables that events show, by the names that clients know. Pure."""
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any, Final
 
+from worker.adapters.postgres.codes import OUTCOME_OF, TIME_IN_FORCE_OF
 from worker.audit.invariants import Findings
-from worker.audit.rows import BUY, NO, YES, Key, MarketRow, Rows
-from worker.domain.state import OrderStatus
+from worker.audit.records import BUY, Key, MarketRow, Rows
+from worker.domain.state import MarketStatus, OrderStatus
 
-Told = Mapping[str, Mapping[Any, Any]]
-"""Rows by table and name: balances, positions, orders, trades, transfers, markets, payouts."""
+Named = Mapping[str, Mapping[Any, Any]]
+"""Rows by table and name, of balances, positions, orders, trades, transfers, markets, payouts."""
 SHOWN_MAX: Final = 3
-_TIMES_IN_FORCE: Final = {1: "GTC", 2: "IOC"}
-_OUTCOMES: Final = {0: "", YES: "YES", NO: "NO"}
+_TIMES_IN_FORCE: Final = {number: word.value for number, word in TIME_IN_FORCE_OF.items()}
+_OUTCOMES: Final = {number: word.value if word else "" for number, word in OUTCOME_OF.items()}
 
 
 class Tables:
-    """Collects what a recount is given. Holds every row: for histories that fit into memory."""
+    """Rows of the tables, by name. Holds every row, for histories that fit into memory."""
 
     def __init__(self) -> None:
         self._rows: defaultdict[str, list[Any]] = defaultdict(list)
 
     @classmethod
     def of(cls, tables: Mapping[str, Rows]) -> "Tables":
-        """Return those of tables that are at hand."""
+        """Return the tables of ``tables``, which are in memory."""
         made = cls()
         for table, rows in tables.items():
             made.take(table, rows)
         return made
 
     def take(self, table: str, rows: Rows) -> None:
-        """Note a page of a table."""
+        """Add a page of a table."""
         if table in _KEPT:
             self._rows[table].extend(rows)
 
-    def told(self) -> Told:
+    def named(self) -> Named:
         """Return the rows by name. Call after the last page."""
         names = _Names(self._rows["accounts"])
         markets = {row[0]: MarketRow(*row[1:]) for row in self._rows["markets"]}
@@ -59,32 +60,31 @@ class Tables:
         }
 
     def halted(self) -> frozenset[str]:
-        """Return the markets that a bug has halted."""
+        """Return the ids of the halted markets."""
         rows = (MarketRow(*row[1:]) for row in self._rows["markets"])
-        return frozenset(row.market_id for row in rows if row.status == _HALTED)
+        return frozenset(row.market_id for row in rows if row.status == MarketStatus.HALTED)
 
 
 class _Names(dict[Key, str]):
-    """Names by key; what has none goes by its key."""
+    """Names by key. A key without a name is its own name."""
 
     def __missing__(self, key: Key) -> str:
         return str(key)
 
 
-_HALTED: Final = 2
 _KEPT: Final = frozenset(
     {"accounts", "markets", "pockets", "positions", "orders", "trades", "transfers", "payouts"}
 )
 
 
-def compare(stored: Told, told: Told, findings: Findings) -> None:
-    """Every row must be what the events tell, and the events must tell every row."""
+def compare(stored: Named, shown: Named, findings: Findings) -> None:
+    """Compare every row with the events, and the events with every row."""
     for table, rows in stored.items():
-        others = told[table]
+        others = shown[table]
         differing = rows.items() ^ others.items() if rows != others else ()
         keys = sorted({key for key, _ in differing})
-        shown = [(key, rows.get(key), others.get(key)) for key in keys[:SHOWN_MAX]]
-        findings.require(not keys, f"{table}_told", "name, stored, told: {}", shown)
+        examples = [(key, rows.get(key), others.get(key)) for key in keys[:SHOWN_MAX]]
+        findings.require(not keys, f"{table}_told", "name, table, events: {}", examples)
 
 
 def _order(
@@ -96,7 +96,7 @@ def _order(
     leaves, status, seq, reason = others
     name = (markets[market], names[account], order_id)
     if status == OrderStatus.REJECTED:
-        # What it asked for is told by its command alone.
+        # Its event does not repeat what the command asked for.
         return name, (int(status), seq, reason)
     asked = ("BUY" if side == BUY else "SELL", price, quantity, _TIMES_IN_FORCE[time_in_force])
     return name, (int(status), seq, *asked, leaves)
@@ -113,7 +113,7 @@ def _market(row: MarketRow) -> object:
     return (
         row.payout,
         _OUTCOMES[row.outcome],
-        row.status == 4,  # noqa: PLR2004
+        row.status == MarketStatus.SETTLED,
         row.escrow,
         row.market_seq,
         row.opened_seq,

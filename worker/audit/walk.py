@@ -1,4 +1,4 @@
-"""The full audit: every row of the database, in bounded pages, in one snapshot, to the recount."""
+"""The full audit, which gives every row of one snapshot to the recount, in bounded pages."""
 
 from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
@@ -9,14 +9,15 @@ from uuid import UUID
 from worker.adapters.postgres import statements
 from worker.adapters.postgres.books import Books, Rows, Snapshot
 from worker.audit.invariants import INVARIANTS, Findings, Violation
-from worker.audit.recount import Beside, Posting, Recount, Step, causes
-from worker.audit.rows import Key
+from worker.audit.records import Key
+from worker.audit.recount import ByCause, LedgerStep, PostingRow, Recount, causes
+from worker.audit.replay import Replayed
 from worker.audit.tables import Tables
 from worker.ports import Monotonic
 
 PAGE_ROWS: Final = 5_000
 POSTINGS_EACH_MAX: Final = 8
-"""Postings read of one trade or transfer: two, and room to find what does not belong there."""
+"""Postings read for one trade or transfer, which has two. The rest is room for wrong ones."""
 
 _PAGED: Final[Mapping[str, str]] = {
     "accounts": statements.AUDIT_ACCOUNTS,
@@ -34,20 +35,24 @@ _PAGED: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditResult:
-    """What an audit found in how many rows and events; ``checked`` counts by invariant."""
+    """The result of an audit. ``checked`` counts the checks of each invariant."""
 
     rows: int
     seconds: float
     violations: tuple[Violation, ...]
     events: int = 0
+    replayed: Replayed | None = None
+    """The batches planned again, None if the topics were not read."""
     checked: Mapping[str, int] = field(default_factory=dict)
 
     def as_json(self) -> Mapping[str, object]:
-        """Return it as `parity audit --json` prints it."""
+        """Return the JSON of `parity audit --json`."""
         return {
             "consistent": not self.violations,
             "rows": self.rows,
             "events": self.events,
+            "batchesReplanned": self.replayed.planned if self.replayed else None,
+            "batchesOfOtherRules": self.replayed.other_rules if self.replayed else None,
             "seconds": round(self.seconds, 3),
             "violations": [
                 {
@@ -61,7 +66,7 @@ class AuditResult:
         }
 
     def by_invariant(self) -> Mapping[str, Mapping[str, object]]:
-        """Return each invariant with how often it was checked and did not hold."""
+        """Return each invariant with the counts of its checks and violations."""
         return {
             name: {
                 "sentence": invariant.sentence,
@@ -74,20 +79,28 @@ class AuditResult:
 
 
 async def full_audit(books: Books, clock: Monotonic, *, page_rows: int = PAGE_ROWS) -> AuditResult:
-    """Walk everything. Raises StoreError, and ConfigError when there are no tables."""
+    """Audit every table. Raises StoreError, and ConfigError when there are no tables."""
     began_s, findings = clock(), Findings()
     async with books.snapshot(paged=True) as snapshot:
         rows = await walk(snapshot, findings, page_rows=page_rows)
     return result(findings, rows=rows, seconds=clock() - began_s)
 
 
-def result(findings: Findings, *, rows: int, seconds: float, events: int = 0) -> AuditResult:
-    """Return what an audit found."""
+def result(
+    findings: Findings,
+    *,
+    rows: int,
+    seconds: float,
+    events: int = 0,
+    replayed: Replayed | None = None,
+) -> AuditResult:
+    """Return the result of an audit that has these findings."""
     return AuditResult(
         rows=rows,
         seconds=seconds,
         violations=findings.violations(),
         events=events,
+        replayed=replayed,
         checked=findings.checked(),
     )
 
@@ -99,11 +112,11 @@ async def walk(
     *,
     page_rows: int = PAGE_ROWS,
 ) -> int:
-    """Carry every row to a recount, and to ``tables`` if given; return how many there were."""
+    """Give every row to a recount, and to ``tables`` if given. Return the number of rows."""
     recount, count = Recount(findings), 0
     for step in recount.steps():
         async for page in _pages(snapshot, step.table, recount, page_rows):
-            step.take(page, await _beside(snapshot, step, page))
+            step.take(page, await _by_cause(snapshot, step, page))
             if tables is not None:
                 tables.take(step.table, page)
             if step.table not in {"lanes", "balances"}:
@@ -127,13 +140,13 @@ async def _pages(
                 yield await snapshot.batches(lane, first, min(first + page_rows - 1, row.batch_no))
 
 
-async def _beside(snapshot: Snapshot, step: Step, page: Rows) -> Beside:
-    if not step.beside:
+async def _by_cause(snapshot: Snapshot, step: LedgerStep, page: Rows) -> ByCause:
+    if not step.needs:
         return {}
     asked = [UUID(str(cause)) for cause in causes(step, page)]
-    if step.beside == "batches":
+    if step.needs == "batches":
         return {row[0]: () for row in await snapshot.causes(asked)}
-    found: defaultdict[Key, list[Posting]] = defaultdict(list)
+    found: defaultdict[Key, list[PostingRow]] = defaultdict(list)
     postings = await snapshot.postings(asked, len(asked) * POSTINGS_EACH_MAX)
     for cause, account, lane, _, kind, amount in postings:
         found[cause].append((account, lane, kind, amount))

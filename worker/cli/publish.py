@@ -1,4 +1,4 @@
-"""`parity publish`: one command, or a file of them."""
+"""The command `parity publish`: publishes one command of the exchange, or a file of them."""
 
 import asyncio
 import json
@@ -11,11 +11,11 @@ from typing import Annotated, Final
 import typer
 
 from producers.client import Delivery, OrderPublisher
-from producers.commands import Publishable, check
+from producers.encode import Publishable, check, encode
 from producers.link import Ack
 from worker import app
 from worker.cli.process import complete, quiet_settings
-from worker.cli.show import AsJson, print_json
+from worker.cli.show import AsJson, print_json, say
 from worker.config import Settings
 from worker.domain.commands import (
     CancelOrder,
@@ -31,20 +31,22 @@ from worker.domain.commands import (
 )
 from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
 from worker.errors import ConfigError
-from worker.wire.commands import decode_order, decode_transfer, encode
+from worker.wire.decode import decode_order, decode_transfer
 
 PUBLISHED_AT_ONCE: Final = 1_000
 WRONG_LINES_SHOWN: Final = 10
 
 Market = Annotated[str, typer.Option("--market", help="The market's id.")]
 Account = Annotated[str, typer.Option("--account", help="The account's id.")]
-Operator = Annotated[str, typer.Option("--operator", help="The account that opens and resolves.")]
-Order = Annotated[str, typer.Option("--order-id", help="Unique for the account in the market.")]
-Transfer = Annotated[str, typer.Option("--transfer-id", help="Unique for the account.")]
+Operator = Annotated[
+    str, typer.Option("--operator", help="The account that opens and resolves the market.")
+]
+Order = Annotated[str, typer.Option("--order-id", help="Unique per account and market.")]
+Transfer = Annotated[str, typer.Option("--transfer-id", help="Unique per account.")]
 Amount = Annotated[int, typer.Option("--amount", help="In the smallest unit.")]
 
 cli = typer.Typer(
-    help="Publish one command, or a file of them. Send again with the same ids when in doubt."
+    help="Publish one command, or a file of commands. Sending again with the same ids is safe."
 )
 
 
@@ -53,19 +55,21 @@ def publish(
     context: typer.Context,
     file: Annotated[
         str | None,
-        typer.Option(help="Lines of JSON as on the wire; - is standard input. All or none."),
+        typer.Option(
+            help="A file of JSON lines, - for standard input. One wrong line: nothing is sent."
+        ),
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Publish commands, and print where they lie."""
+    """Publish commands, and print Kafka's receipts. `parity tail events` shows the answers."""
     context.obj = as_json
     if context.invoked_subcommand is None:
         if file is None:
-            raise typer.BadParameter("name a command, or give --file (- is standard input)")
-        text = sys.stdin.read() if file == "-" else _read(file)
+            raise typer.BadParameter("give a command, or --file (- for standard input)")
+        text = _read(file)
         _publish(context, _commands_of(text, "stdin" if file == "-" else file))
     elif file is not None:
-        raise typer.BadParameter("either --file or one command")
+        raise typer.BadParameter("give --file or a command, not both")
 
 
 @cli.command()
@@ -95,7 +99,7 @@ def place_order(  # noqa: PLR0913 - the fields of the command
 
 @cli.command()
 def cancel_order(context: typer.Context, market: Market, account: Account, order_id: Order) -> None:
-    """Take the rest of an order out of the book."""
+    """Remove the open rest of an order from the book."""
     command = CancelOrder(
         market_id=MarketId(market), account_id=AccountId(account), order_id=OrderId(order_id)
     )
@@ -107,8 +111,10 @@ def open_market(
     context: typer.Context,
     market: Market,
     operator: Operator,
-    title: Annotated[str, typer.Option(help="For people.")],
-    payout: Annotated[int, typer.Option(help="Of a winning contract, in the smallest unit.")] = 100,
+    title: Annotated[str, typer.Option(help="Shown to people.")],
+    payout: Annotated[
+        int, typer.Option(help="Paid per winning contract, in the smallest unit.")
+    ] = 100,
 ) -> None:
     """Open a market."""
     command = OpenMarket(
@@ -124,7 +130,7 @@ def resolve_market(
     operator: Operator,
     outcome: Annotated[Outcome, typer.Option(case_sensitive=False)],
 ) -> None:
-    """Resolve a market, which pays its winners."""
+    """Resolve a market and pay its winners."""
     command = ResolveMarket(
         market_id=MarketId(market), operator_id=AccountId(operator), outcome=outcome
     )
@@ -135,7 +141,7 @@ def resolve_market(
 def deposit(
     context: typer.Context, account: Account, transfer_id: Transfer, amount: Amount
 ) -> None:
-    """Bring money in. The first deposit creates the account."""
+    """Deposit money. The first deposit creates the account."""
     command = Deposit(
         account_id=AccountId(account), transfer_id=TransferId(transfer_id), amount=Money(amount)
     )
@@ -146,7 +152,7 @@ def deposit(
 def withdraw(
     context: typer.Context, account: Account, transfer_id: Transfer, amount: Amount
 ) -> None:
-    """Send money out."""
+    """Withdraw money."""
     command = Withdraw(
         account_id=AccountId(account), transfer_id=TransferId(transfer_id), amount=Money(amount)
     )
@@ -154,17 +160,22 @@ def withdraw(
 
 
 def _read(file: str) -> str:
+    """Return the text of a file. Standard input is UTF-8, too, whatever the locale says."""
+    if file == "-" and sys.stdin is None:
+        raise ConfigError("--file -: standard input is closed")
     try:
-        return Path(file).read_text(encoding="utf-8")
+        content = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+        return content.decode()
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"--file {file}: {getattr(error, 'strerror', None) or error}") from error
 
 
 def _commands_of(text: str, source: str) -> list[Publishable]:
-    """Return the commands of all lines. Raises ConfigError naming the lines that are none."""
+    """Return the commands of all lines. Raises ConfigError with the lines that are no command."""
     commands: list[Publishable] = []
     wrong = []
-    for number, line in enumerate(text.splitlines(), start=1):
+    # Not `splitlines`: it also ends a line at U+2028 and others, which JSON allows in a string.
+    for number, line in enumerate(text.split("\n"), start=1):
         if line.strip():
             found = _command_of(line.encode())
             if isinstance(found, str):
@@ -179,7 +190,7 @@ def _commands_of(text: str, source: str) -> list[Publishable]:
 
 
 def _command_of(value: bytes) -> Publishable | str:
-    """Return the command of a line, or what is wrong with it."""
+    """Return the command of a line, or the reason why it is none."""
     order, transfer = decode_order(None, value, ()), decode_transfer(None, value, ())
     if not isinstance(order, Unreadable):
         return order
@@ -203,7 +214,7 @@ def _publish(context: typer.Context, commands: Sequence[Publishable]) -> None:
             place = {"topic": ack.topic, "partition": ack.partition, "offset": ack.offset}
             print_json({"type": kind, **place})
         else:
-            typer.echo(f"{ack.topic}[{ack.partition}] offset {ack.offset}  {kind}")
+            say(f"published to {ack.topic}[{ack.partition}] offset {ack.offset}  {kind}")
 
     complete(_send(quiet_settings(), commands, show))
 
@@ -211,7 +222,7 @@ def _publish(context: typer.Context, commands: Sequence[Publishable]) -> None:
 async def _send(
     settings: Settings, commands: Sequence[Publishable], show: Callable[[Publishable, Ack], None]
 ) -> None:
-    """Send in order per key, and show each that is acknowledged, also when another is not."""
+    """Send in order per key. Acknowledged commands are shown even if another one fails."""
     async with OrderPublisher(
         settings.bootstrap_servers,
         orders_topic=settings.orders_topic,

@@ -1,11 +1,13 @@
-"""The demo: the whole exchange on this machine, a killed worker, and the proof.
+"""The demo: a whole exchange, a worker killed at work, and the verdict on its history and books.
 
-stage.py   where it plays: database, topics, settings     play.py    what happens
-proof.py   what its history and books must show, pure     show.py    lines, bars, the table
-options.py what may be asked for
+stage.py    an exchange of its own, on its own servers or on given ones
+play.py     the acts: fund, trade, kill, resolve
+verdict.py  the lines that history and books must satisfy, pure
+options.py  the options
 """
 
 import asyncio
+import json
 import platform
 import sys
 from collections.abc import Sequence
@@ -13,95 +15,73 @@ from contextlib import ExitStack
 from importlib.metadata import version
 
 from worker.adapters.postgres.books import Books
-from worker.adapters.postgres.evidence import Evidence
-from worker.audit.gather import OutputTopics, audit_history
+from worker.audit.gather import audit_history
 from worker.demo.options import Options
 from worker.demo.play import Play
-from worker.demo.proof import Line, Run, prove
-from worker.demo.show import Show, as_json
-from worker.demo.stage import SYSTEM, TIMEOUT_S, Stage, prepare
-from worker.embedded import EmbeddedError
-from worker.embedded.crew import Crew, sigterm_interrupts
+from worker.demo.stage import Opening, open_stage
+from worker.demo.verdict import DemoResult, prove
+from worker.embedded.crew import Crew
 from worker.embedded.together import servers
-from worker.errors import BrokerError, ConfigError, ParityError, StoreError
+from worker.stage.exchange import evidence_of, timeout_s, workers
+from worker.stage.program import SYSTEM, perform
+from worker.stage.show import Line, Show
 
 __all__ = ["Options", "run"]
 
 LIBRARIES = ("parity-exchange", "aiokafka", "asyncpg")
-INTERRUPTED = 130
 
 
 def run(options: Options | None = None) -> int:
-    """Play the demo; return 0 when it is proved, 1 when not, 2 or 3 when it could not be played."""
-    options = options or Options()
-    began = SYSTEM.clock()
-    with Show(to_stderr=options.json) as show, sigterm_interrupts():
+    """Play; return 0 if all is proved, 1 if not, 2 or 3 if the demo could not be played."""
+    options, began_s = options or Options(), SYSTEM.clock()
+    with Show(to_stderr=options.json) as show:
         show.say(f"{_versions()}      demo, not for production")
-        try:
-            backend, lines = _perform(options, show)
-        except KeyboardInterrupt:
-            show.say("  interrupted; everything that was started is stopped")
-            return INTERRUPTED
-        except (ParityError, EmbeddedError) as error:
-            show.say(f"  {type(error).__name__}: {error}")
-            show.verdict(f"after {SYSTEM.clock() - began:.1f} s", ok=False)
-            return _exit_code(error)
-    passed, seconds = all(line.ok for line in lines), SYSTEM.clock() - began
-    show.proof(lines)
-    show.verdict(f"{seconds:.1f} s   backend {backend} (repeatable read)", ok=passed)
-    if options.json:
-        sys.stdout.write(as_json(_result(lines, backend, seconds)))
-    return 0 if passed else 1
+
+        def fail(text: str) -> None:
+            show.say(f"  {text}")
+            show.verdict(f"after {SYSTEM.clock() - began_s:.1f} s", ok=False)
+
+        return perform(lambda: _perform(options, show, began_s), fail)
 
 
-def _perform(options: Options, show: Show) -> tuple[str, Sequence[Line]]:
+def _perform(options: Options, show: Show, began_s: float) -> bool:
     with ExitStack() as stack:
         found = stack.enter_context(servers(options.database_url, options.broker))
         for note in found.notes:
             show.say(f"  {note}")
-        stage = asyncio.run(prepare(options, found.database_url, found.bootstrap))
-        show.say(f"  {'topics':<26} {stage.partitions} partitions  {', '.join(stage.streams)}")
-        crew = stack.enter_context(Crew(stage.environment))
-        try:
-            lines = asyncio.run(_play(stage, options, crew, show))
-            failed = not all(line.ok for line in lines)
-        except (ParityError, EmbeddedError):
+        opening = asyncio.run(open_stage(options, found))
+        names = ", ".join(opening.stage.names)
+        show.say(f"  {'topics':<26} {options.partitions} partitions  {names}")
+        crew = stack.enter_context(workers(opening.stage.settings, show.say))
+        lines = asyncio.run(_play(opening, options, crew, show))
+        passed = all(line.ok for line in lines)
+        if not passed:
             show.say(crew.tails())
-            raise
-        if failed:
-            show.say(crew.tails())
-        return stage.backend, lines
+    seconds = SYSTEM.clock() - began_s
+    show.proof(lines)
+    show.verdict(f"{seconds:.1f} s   backend {opening.backend} (repeatable read)", ok=passed)
+    if options.json:
+        sys.stdout.write(f"{json.dumps(_result(lines, opening.backend, seconds), indent=2)}\n")
+    return passed
 
 
-async def _play(stage: Stage, options: Options, crew: Crew, show: Show) -> Sequence[Line]:
-    url = stage.settings.database_url.get_secret_value()
-    inputs = stage.broker.reader(stage.partitions_of(*stage.streams))
-    async with Evidence(url, timeout_s=TIMEOUT_S) as evidence, inputs:
-        play = Play(stage, options, crew=crew, evidence=evidence, inputs=inputs, show=show)
+async def _play(opening: Opening, options: Options, crew: Crew, show: Show) -> Sequence[Line]:
+    stage, settings = opening.stage, opening.stage.settings
+    inputs = stage.broker.reader(stage.inputs)
+    async with evidence_of(settings) as evidence, inputs:
+        play = Play(opening, options, crew=crew, evidence=evidence, inputs=inputs, show=show)
         await play.run()
-        run_ = Run(
+        result = DemoResult(
             orders=options.orders,
             markets=options.markets,
-            cash_before=stage.cash_before,
+            cash_before=opening.cash,
             owners=frozenset(play.owners),
             killing=play.killing,
         )
-        sums = await evidence.sums(stage.streams[0])
-        books = Books(url, timeout_s=TIMEOUT_S)
-        dead = stage.settings.dead_letters_topic
-        outputs = OutputTopics(*stage.outputs, dead, stage.partitions)
-        audit = await audit_history(books, stage.broker, outputs, SYSTEM.clock, stage.streams)
-        return prove(audit, sums, run_)
-
-
-def _exit_code(error: Exception) -> int:
-    match error:
-        case ConfigError():
-            return 2
-        case StoreError() | BrokerError():
-            return 3
-        case _:
-            return 1
+        sums = await evidence.sums(stage.names[0])
+    books = Books(settings.database_url.get_secret_value(), timeout_s=timeout_s(settings))
+    audit = await audit_history(books, stage.broker, stage.outputs, SYSTEM.clock, stage.names)
+    return prove(audit, sums, result)
 
 
 def _versions() -> str:

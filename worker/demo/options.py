@@ -1,4 +1,4 @@
-"""What a demo may be asked for."""
+"""The options of a demo."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -10,7 +10,7 @@ DRAWS_PERCENT_MIN: Final = 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
-    """One demo. Without ``database_url`` and ``broker`` (host:port) it brings its own."""
+    """One demo. It starts its own servers where ``database_url`` or ``broker`` is None."""
 
     orders: int = 10_000
     markets: int = 24
@@ -25,5 +25,5 @@ class Options:
 
     @property
     def deadline_s(self) -> float:
-        """Seconds that any one act may take."""
+        """Return how many seconds each wait may take."""
         return 90.0 + self.orders / 200

@@ -1,6 +1,6 @@
-"""The play: fund, trade, kill a worker in the middle, resolve, settle.
+"""The acts of a demo: fund, trade, kill a worker in the middle, resolve, settle.
 
-Every wait ends: with what was awaited, with a process that should not have ended, or at a deadline.
+Every wait ends: with success, with a process that ended by itself, or at a deadline.
 """
 
 import json
@@ -12,45 +12,43 @@ from typing import Final
 from worker.adapters.kafka.reader import AiokafkaReader
 from worker.adapters.postgres.evidence import Evidence, LaneStanding
 from worker.demo.options import Options
-from worker.demo.proof import Killing
-from worker.demo.show import Show
-from worker.demo.stage import LOOK_EVERY_S, SYSTEM, Stage
+from worker.demo.stage import Opening
+from worker.demo.verdict import Killing
 from worker.embedded.crew import Crew
 from worker.embedded.process import Child
-from worker.errors import BrokerError, ParityError
+from worker.errors import BrokerError
 from worker.ports import TopicPartition
+from worker.stage.program import SYSTEM, Deadline
+from worker.stage.show import Show
 
+LOOK_EVERY_S: Final = 0.05
 PROGRESS_EVERY_S: Final = 0.1
 SETTLED_LOOK_EVERY_S: Final = 0.3
 
 
-class Awaited(ParityError):
-    """Something did not happen by its deadline; the text says what."""
-
-
 @dataclass(frozen=True, slots=True)
 class View:
-    """Where all lanes stand, and where their input topics end."""
+    """The positions of all lanes, and the ends of their input topics."""
 
     lanes: Sequence[LaneStanding]
     ends: Mapping[TopicPartition, int]
 
-    def behind(self, lane: LaneStanding) -> int:
+    def lag(self, lane: LaneStanding) -> int:
         """Return how many commands of the lane are not answered."""
         return self.ends[TopicPartition(lane.stream, lane.partition)] - lane.next_offset
 
-    def behind_of(self, pid: int) -> list[int]:
-        """Return the same of each lane of a process, where it is not zero."""
-        return [n for n in map(self.behind, self.lanes_of(pid)) if n > 0]
+    def lags_of(self, pid: int) -> list[int]:
+        """Return the lag of each lane of a process, without zeros."""
+        return [n for n in map(self.lag, self.lanes_of(pid)) if n > 0]
 
     def lanes_of(self, pid: int) -> list[LaneStanding]:
-        """Return the lanes of a process: a worker is called host/pid."""
+        """Return the lanes of a process. A worker's name is host/pid."""
         return [lane for lane in self.lanes if lane.owner.rpartition("/")[2] == str(pid)]
 
     @property
     def caught_up(self) -> bool:
         """Return whether every command is answered."""
-        return not any(self.behind(lane) for lane in self.lanes)
+        return not any(self.lag(lane) for lane in self.lanes)
 
     def answered(self, stream: str) -> int:
         """Return how many commands of a stream are answered."""
@@ -66,7 +64,7 @@ class Play:
 
     def __init__(
         self,
-        stage: Stage,
+        opening: Opening,
         options: Options,
         *,
         crew: Crew,
@@ -74,14 +72,15 @@ class Play:
         inputs: AiokafkaReader,
         show: Show,
     ) -> None:
-        self._stage, self._options = stage, options
+        self._seed, self._options = opening.seed, options
+        self._orders, self._transfers = opening.stage.names
         self._crew, self._evidence, self._inputs, self._show = crew, evidence, inputs, show
         self._programs: list[Child] = []
         self._finished: set[Child] = set()
         self._trading: Child | None = None
-        self._began = SYSTEM.clock()
+        self._began_s = SYSTEM.clock()
         self.owners: dict[str, str] = {}
-        """Workers by the name of their owner in the journal."""
+        """Names of workers by their owner in the journal."""
         self.killing: Killing | None = None
 
     async def run(self) -> None:
@@ -91,30 +90,30 @@ class Play:
         await self._resolve()
 
     async def _fund(self) -> None:
-        workers = [self._crew.start_worker(name) for name in ("worker-1", "worker-2")]
+        workers = dict(self._crew.workers)
         funded = self._publish("fund")
 
         def ready(view: View) -> bool:
-            shared = all(view.lanes_of(worker.pid) for worker in workers)
+            shared = all(view.lanes_of(worker.pid) for worker in workers.values())
             owned = all(lane.owner for lane in view.lanes)
             return shared and owned and funded in self._finished and view.caught_up
 
         view = await self._until("both workers to own lanes and all deposits answered", ready)
-        for name, worker in zip(("worker-1", "worker-2"), workers, strict=True):
+        for name, worker in workers.items():
             self.owners[view.lanes_of(worker.pid)[0].owner] = name
-        deposits = view.answered(self._stage.streams[1])
-        self._show.say(f"  {'worker-1, worker-2':<26} at work, {deposits:,} deposits answered")
+        deposits = view.answered(self._transfers)
+        self._show.say(f"  {', '.join(workers):<26} at work, {deposits:,} deposits answered")
 
     async def _trade(self) -> None:
-        self._began = SYSTEM.clock()
+        self._began_s = SYSTEM.clock()
         self._trading = self._publish("trade")
         await self._kill_one_at_work()
         await self._until("all commands answered", self._done)
-        elapsed = SYSTEM.clock() - self._began
-        self._show.say(f"  {'all is answered':<26} {elapsed:.1f} s after the first order")
+        elapsed_s = SYSTEM.clock() - self._began_s
+        self._show.say(f"  {'all is answered':<26} {elapsed_s:.1f} s after the first order")
 
     async def _kill_one_at_work(self) -> None:
-        """Freeze the worker that is furthest behind; if it has work in hand then, kill it."""
+        """Freeze the worker with the greatest lag, and kill it if it then has work in hand."""
         half = f"{self._options.orders // 2:,} of {self._options.orders:,} orders answered"
         while True:
             view = await self._until(half, lambda view: self._busiest(view) or self._done(view))
@@ -122,29 +121,29 @@ class Play:
             if name is None:
                 return None
             worker = self._crew.workers[name]
+            # Frozen first: the look would be out of date if the worker went on meanwhile.
             worker.send(SIGSTOP)
             view = await self._look()
-            if view.behind_of(worker.pid):
+            if view.lags_of(worker.pid):
                 return await self._kill(name, view)
             worker.send(SIGCONT)
 
     def _busiest(self, view: View) -> str | None:
-        """Return the worker that is furthest behind, once half of the orders are answered."""
-        if view.answered(self._stage.streams[0]) < self._options.orders // 2:
+        """Return the worker with the greatest lag, once half of the orders are answered."""
+        if view.answered(self._orders) < self._options.orders // 2:
             return None
-        behind = {n: sum(view.behind_of(c.pid)) for n, c in self._crew.workers.items()}
-        name = max(behind, key=lambda worker: behind[worker])
-        return name if behind[name] else None
+        lags = {n: sum(view.lags_of(c.pid)) for n, c in self._crew.workers.items()}
+        name = max(lags, key=lambda worker: lags[worker])
+        return name if lags[name] else None
 
     async def _kill(self, name: str, view: View) -> None:
         child = self._crew.kill_worker(name)
-        killed_at = SYSTEM.clock()
-        lost, behind = view.lanes_of(child.pid), view.behind_of(child.pid)
-        owner, commands = lost[0].owner, sum(behind)
-        self.killing = Killing(name, owner, child.exit_code, len(behind), commands)
+        killed_at_s = SYSTEM.clock()
+        lost, lags = view.lanes_of(child.pid), view.lags_of(child.pid)
+        self.killing = Killing(name, lost[0].owner, child.exit_code, len(lags), sum(lags))
         self._show.say(
-            f"  {name} killed (SIGKILL) after {view.answered(self._stage.streams[0]):,} commands,"
-            f" {commands:,} behind in {len(behind)} of its {len(lost)} lanes; worker-3 starts"
+            f"  {name} killed (SIGKILL) after {view.answered(self._orders):,} commands,"
+            f" {sum(lags):,} not answered in {len(lags)} of its {len(lost)} lanes; worker-3 starts"
         )
         replacement = self._crew.start_worker("worker-3")
         view = await self._until(
@@ -152,32 +151,30 @@ class Play:
             lambda view: bool(view.lanes_of(replacement.pid)) and not view.lanes_of(child.pid),
         )
         self.owners[view.lanes_of(replacement.pid)[0].owner] = "worker-3"
-        took_s = SYSTEM.clock() - killed_at
+        took_s = SYSTEM.clock() - killed_at_s
         self._show.say(f"  {'its lanes have new owners':<26} {took_s:.1f} s later")
 
     async def _resolve(self) -> None:
-        resolved = self._publish("resolve")
+        markets, resolved = self._options.markets, self._publish("resolve")
         await self._until(
-            f"the ends of {self._options.markets} markets answered",
+            f"the resolutions of {markets} markets answered",
             lambda view: resolved in self._finished and view.caught_up,
         )
-        deadline = SYSTEM.clock() + self._options.deadline_s
+        deadline = Deadline("all markets to be settled", self._options.deadline_s)
         while True:
             self._crew.check()
-            sums = await self._evidence.sums(self._stage.streams[0])
-            if sums.markets_settled == self._options.markets:
+            settled = (await self._evidence.sums(self._orders)).markets_settled
+            if settled == markets:
                 break
-            if SYSTEM.clock() > deadline:
-                text = f"{sums.markets_settled} of {self._options.markets} markets are settled"
-                raise Awaited(f"waited {self._options.deadline_s:g} s, and {text}")
+            deadline.require(f"{settled} of {markets} are")
             await SYSTEM.sleep(SETTLED_LOOK_EVERY_S)
-        self._show.say(f"  {sums.markets_settled} markets resolved and settled")
+        self._show.say(f"  {settled} markets resolved and settled")
 
     def _publish(self, phase: str) -> Child:
         options = self._options
         arguments = {
             "phase": phase,
-            "seed": self._stage.seed,
+            "seed": self._seed,
             "orders": options.orders,
             "markets": options.markets,
             "accounts": options.accounts,
@@ -194,56 +191,52 @@ class Play:
         return self._trading in self._finished and view.caught_up
 
     async def _until(self, what: str, check: Callable[[View], object]) -> View:
-        """Look again and again until ``check`` says yes."""
-        deadline = SYSTEM.clock() + self._options.deadline_s
+        """Look again and again until ``check`` is true of a view."""
+        deadline = Deadline(what, self._options.deadline_s)
         while True:
             self._crew.check()
-            # Before the look: what these have published is all in the view.
+            # Before the look, so that the view has everything that these have published.
             self._finished = {program for program in self._programs if _ended(program)}
             try:
                 view = await self._look()
             except BrokerError:
-                # A busy machine: only the deadline below is final.
-                if SYSTEM.clock() > deadline:
+                # A busy machine may answer late. Only the deadline is final.
+                if deadline.passed:
                     raise
                 continue
             self._draw(view)
             if check(view):
                 return view
-            if SYSTEM.clock() > deadline:
-                behind = sum(map(view.behind, view.lanes))
-                raise Awaited(
-                    f"waited {self._options.deadline_s:g} s for {what}; {behind:,} commands are"
-                    " not answered"
-                )
+            deadline.require(f"{sum(map(view.lag, view.lanes)):,} commands are not answered")
             await SYSTEM.sleep(LOOK_EVERY_S)
 
     async def _look(self) -> View:
-        lanes = await self._evidence.lanes(self._stage.streams)
+        lanes = await self._evidence.lanes((self._orders, self._transfers))
+        # After the lanes: no cursor can pass an end that is read later.
         return View(lanes, await self._inputs.ends())
 
     def _draw(self, view: View) -> None:
         if self._trading is None:
             return
-        stream, elapsed = self._stage.streams[0], SYSTEM.clock() - self._began
-        sent = self._said()
-        orders = sent.get("orders", 0)
+        elapsed_s = SYSTEM.clock() - self._began_s
+        orders = self._progress().get("orders", 0)
         self._show.bar("publish", orders, self._options.orders, "orders")
-        answered, published = view.answered(stream), view.published(stream)
-        rate = f"commands  {answered / elapsed:,.0f}/s" if elapsed else ""
+        answered, published = view.answered(self._orders), view.published(self._orders)
+        rate = f"commands  {answered / elapsed_s:,.0f}/s" if elapsed_s else ""
         self._show.bar("match", answered, max(published, self._options.orders), rate)
 
-    def _said(self) -> Mapping[str, int]:
-        """Return what the producer said last."""
+    def _progress(self) -> Mapping[str, int]:
+        """Return the last report of the producer."""
         lines = (self._crew.logs / "producer-trade.log").read_text(encoding="utf-8").splitlines()
         try:
             return json.loads(lines[-1]) if lines else {}
         except ValueError:
+            # The producer is in the middle of a line.
             return {}
 
 
 def _ended(child: Child) -> bool:
-    """Return whether a program has ended well. Raises EmbeddedError if it ended otherwise."""
+    """Return whether a program has ended well. Raises EmbeddedError if it failed."""
     if child.exit_code:
         raise child.error(f"ended with {child.exit_code}")
     return child.exit_code == 0

@@ -1,102 +1,69 @@
-"""Where a demo is played: topics, a migrated database, and settings that every process gets.
+"""Prepares the stage of a demo: an exchange of its own, also on servers that are in use."""
 
-Servers that were given keep what they held: then names are chosen that nobody has used.
-"""
-
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
 
 from producers.flow import FlowSettings
 from worker import app, config
-from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.postgres.evidence import Evidence
-from worker.adapters.postgres.migrate import migrate
-from worker.adapters.system import system
 from worker.config import Settings
 from worker.demo.options import Options
 from worker.domain import ids
-from worker.ports import TopicPartition
-from worker.topics import find_streams, make_topics
-
-TIMEOUT_S: Final = 30.0
-LOOK_EVERY_S: Final = 0.05
-SYSTEM: Final = system()
+from worker.embedded.together import Servers
+from worker.stage.exchange import Stage, evidence_of, make_tables
+from worker.stage.program import SYSTEM
+from worker.topics import make_topics
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
-    """What is ready when the first worker starts."""
+class Opening:
+    """An exchange before the first worker of a demo starts."""
 
-    settings: Settings
-    environment: Mapping[str, str]
-    broker: AiokafkaBroker
-    partitions: int
+    stage: Stage
     seed: int
-    cash_before: int
+    cash: int
     backend: str
 
-    @property
-    def streams(self) -> tuple[str, str]:
-        """The streams of orders and transfers; incarnation 1, so named like their topics."""
-        return self.settings.orders_topic, self.settings.transfers_topic
 
-    @property
-    def outputs(self) -> tuple[str, str]:
-        """The topics of what happened, in the streams' order."""
-        return self.settings.events_topic, self.settings.transfer_events_topic
-
-    def partitions_of(self, *topics: str) -> list[TopicPartition]:
-        """Return every partition of ``topics``."""
-        return [TopicPartition(t, number) for t in topics for number in range(self.partitions)]
-
-
-async def prepare(options: Options, database_url: str, bootstrap: str) -> Stage:
-    """Migrate, make the topics, register the streams. Raises ParityError."""
-    await migrate(database_url, timeout_s=TIMEOUT_S)
-    async with Evidence(database_url, timeout_s=TIMEOUT_S) as evidence:
-        settings, overrides = _named("", options, database_url, bootstrap)
-        broker = app.make_broker(settings)
-        if await evidence.streams() or await broker.describe((*settings.inputs, *settings.outputs)):
-            suffix = f".demo-{SYSTEM.random.getrandbits(32):08x}"
-            settings, overrides = _named(suffix, options, database_url, bootstrap)
-            broker = app.make_broker(settings)
-        await make_topics(settings, broker, options.partitions)
-        await find_streams(settings, broker)
-        sums = await evidence.sums(settings.orders_topic)
-        return Stage(
-            settings=settings,
-            environment={f"{config.PREFIX}{n.upper()}": str(v) for n, v in overrides.items()},
-            broker=broker,
-            partitions=options.partitions,
+async def open_stage(options: Options, servers: Servers) -> Opening:
+    """Migrate, make topics with names that nothing else uses, register. Raises ParityError."""
+    settings = _named("", options, servers)
+    await make_tables(settings)
+    if await _is_used(settings):
+        settings = _named(f".demo-{SYSTEM.random.getrandbits(32):08x}", options, servers)
+    await make_topics(settings, app.make_broker(settings), options.partitions)
+    stage = await Stage.find(settings)
+    async with evidence_of(settings) as evidence:
+        return Opening(
+            stage,
             seed=await _unused_seed(evidence, options.seed),
-            cash_before=sums.cash,
+            cash=(await evidence.sums(settings.orders_topic)).cash,
             backend=f"PostgreSQL {await evidence.server_version()}",
         )
 
 
-def _named(
-    suffix: str, options: Options, database_url: str, bootstrap: str
-) -> tuple[Settings, Mapping[str, object]]:
-    given = config.load()
-    overrides: dict[str, object] = {
-        "kafka_security": given.kafka_security,
-        "kafka_ca_file": given.kafka_ca_file,
-        "kafka_region": given.kafka_region,
-        "database_url": database_url,
-        "bootstrap_servers": bootstrap,
-        "group_id": f"parity{suffix}",
-        "orders_topic": f"parity.orders.v1{suffix}",
-        "transfers_topic": f"parity.transfers.v1{suffix}",
-        "events_topic": f"parity.events.v1{suffix}",
-        "transfer_events_topic": f"parity.transfer-events.v1{suffix}",
-        "dead_letters_topic": f"parity.dead-letters.v1{suffix}",
-        "incarnation": 1,
-        "batch_rows": options.batch_rows,
-        "http_port": 0,
-        "log_level": "INFO",
-    }
-    return config.load(**overrides), overrides
+async def _is_used(settings: Settings) -> bool:
+    """Return whether the database has streams, or the brokers have one of these topics."""
+    async with evidence_of(settings) as evidence:
+        streams = await evidence.streams()
+    topics = (*settings.inputs, *settings.outputs)
+    return bool(streams or await app.make_broker(settings).describe(topics))
+
+
+def _named(suffix: str, options: Options, servers: Servers) -> Settings:
+    return config.load(
+        database_url=servers.database_url,
+        bootstrap_servers=servers.bootstrap,
+        group_id=f"parity{suffix}",
+        orders_topic=f"parity.orders.v1{suffix}",
+        transfers_topic=f"parity.transfers.v1{suffix}",
+        events_topic=f"parity.events.v1{suffix}",
+        transfer_events_topic=f"parity.transfer-events.v1{suffix}",
+        dead_letters_topic=f"parity.dead-letters.v1{suffix}",
+        incarnation=1,
+        batch_rows=options.batch_rows,
+        http_port=0,
+        log_level="INFO",
+    )
 
 
 async def _unused_seed(evidence: Evidence, seed: int) -> int:

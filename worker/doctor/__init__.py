@@ -1,11 +1,12 @@
-"""Does the target have what the worker relies on? The first thing to run on a real cluster.
+"""Checks of everything that the worker relies on, to run first on any new target.
 
-    checks.py      what is asked, in which order, and what hangs on what
+    checks.py      the checks, their order, and what each needs
     rehearsal.py   a small exchange played on scratch tables
-    report.py      what came back, as a table and as JSON
+    report.py      the findings, as a table and as JSON
 
-Probes of the servers themselves are in ``worker.adapters``. It writes to a schema of its own, which
-it drops however it ends; beside live workers it is harmless. Every check is bounded in time.
+Probes of the servers themselves are in ``worker.adapters``. The doctor writes only to a schema of
+its own, which it drops however it ends, so it is safe to run next to live workers. Every check is
+bounded in time.
 """
 
 from worker.doctor.checks import examine

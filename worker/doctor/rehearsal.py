@@ -6,10 +6,8 @@ paid, money goes out. So every table is written and every guard of the batch sta
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Final, TypeVar
 
-from worker.adapters.answer import Answer, missing, ok
 from worker.adapters.postgres.books import Books
 from worker.audit import full_audit
 from worker.audit.proof import prove
@@ -26,9 +24,9 @@ from worker.domain.commands import (
     TimeInForce,
     Withdraw,
 )
-from worker.domain.plan import Answer as Answering
-from worker.domain.plan import Batch, PayPage, Step, plan
-from worker.domain.state import Facts, LaneState, Limits, StreamKind
+from worker.domain.facts import Facts, Lack, Limits
+from worker.domain.plan import AnswerCommands, Batch, PayPage, Step
+from worker.domain.state import LaneState, StreamKind
 from worker.domain.units import (
     AccountId,
     MarketId,
@@ -39,14 +37,15 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
-from worker.errors import Conflict, ParityError, Refused
-from worker.lane import load
-from worker.ports import Monotonic, Seal, Statement, Store, StreamRow
-from worker.wire import facts as facts_text
-from worker.wire import journal, resume
+from worker.errors import Conflict, Refused
+from worker.ports import Statement, Store, StreamRow, System
+from worker.response import Response, missing, ok
+from worker.retry import retry
+from worker.seal import plan_fully, seal
+from worker.takeover import load
 
-READINGS_MAX: Final = 16
-LOST_RACES_MAX: Final = 3
+TRIES_MAX: Final = 4
+BACKOFF_CAP_S: Final = 0.5
 ROWS: Final = 600
 OPERATOR: Final = AccountId("operator")
 MARKET: Final = MarketId("rehearsal")
@@ -55,14 +54,9 @@ OWNER: Final = "doctor"
 T = TypeVar("T")
 
 
-async def again(call: Callable[[], Awaitable[T]]) -> T:
-    """Repeat what lost a race, as a worker does: on DSQL any DDL costs each session one."""
-    for _ in range(LOST_RACES_MAX):
-        try:
-            return await call()
-        except Conflict:
-            continue
-    return await call()
+async def again(system: System, call: Callable[[], Awaitable[T]]) -> T:
+    """Repeat a call that lost a race, as a worker does: on DSQL any DDL costs each session one."""
+    return await retry(call, Conflict, cap_s=BACKOFF_CAP_S, tries=TRIES_MAX, system=system)
 
 
 @dataclass(slots=True)
@@ -70,9 +64,9 @@ class LaneOnTrial:
     """A lane without Kafka: a state, the epoch that it is held under, and a store."""
 
     store: Store
+    system: System
     state: LaneState
     epoch: int
-    rows: int = 0
     batches: int = 0
 
     async def answer(self, *commands: Command) -> None:
@@ -83,7 +77,7 @@ class LaneOnTrial:
             for n, command in enumerate(commands)
         ]
         while given:
-            batch = await self._carry_out(Answering(given))
+            batch = await self._carry_out(AnswerCommands(given))
             given = given[batch.answered :]
         while self.state.settlements:
             await self._carry_out(PayPage(self.state.settlements[0].market_id))
@@ -91,7 +85,7 @@ class LaneOnTrial:
     async def stale(self, command: Command) -> Statement:
         """Return a good statement under an epoch that is over."""
         received = Received(self.state.next_offset, 9_000, "0" * 64, command)
-        batch = await self._planned(Answering([received]))
+        batch = await self._planned(AnswerCommands([received]))
         statement = self._sealed(batch, self.epoch - 1)
         batch.discard()
         return statement
@@ -99,43 +93,34 @@ class LaneOnTrial:
     async def _carry_out(self, step: Step) -> Batch:
         batch = await self._planned(step)
         statement = self._sealed(batch, self.epoch)
-        await again(lambda: self.store.commit(statement))
+        await again(self.system, lambda: self.store.commit(statement))
         batch.adopt()
         self.batches += 1
         return batch
 
     async def _planned(self, step: Step) -> Batch:
-        facts = Facts()
-        for _ in range(READINGS_MAX):
-            planned = plan(self.state, step, facts, Limits(ROWS))
-            if isinstance(planned, Batch):
-                return planned
-            read = await again(partial(self.store.read, self.state.home, planned))
-            facts = facts.and_read(read)
-        raise ParityError("a plan keeps asking for more facts")
+        return await plan_fully(self.state, step, Facts(), Limits(ROWS), self._read)
+
+    async def _read(self, lack: Lack) -> Facts:
+        return await again(self.system, lambda: self.store.read(self.state.home, lack))
 
     def _sealed(self, batch: Batch, epoch: int) -> Statement:
-        seal = Seal(
-            epoch=epoch,
-            owner=OWNER,
-            published_batch_no=0,
-            facts=facts_text.encode(batch.facts, batch.limits, batch.step, 0),
-            events=journal.encode(batch.draft.entries, batch.draft.state.home.kind),
-            resume=resume.encode(batch.sweep, batch.settlements),
-        )
-        return self.store.statement(batch, seal)
+        sealed = seal(batch, epoch=epoch, owner=OWNER, published_batch_no=0)
+        return self.store.statement(batch, sealed)
 
 
 class Rehearsal:
     """The play, in one way of committing. ``streams`` are scratch ones of one lane each."""
 
-    def __init__(self, store: Store, books: Books, streams: Sequence[StreamRow]) -> None:
-        self._store, self._books = store, books
+    def __init__(
+        self, store: Store, books: Books, streams: Sequence[StreamRow], system: System
+    ) -> None:
+        self._store, self._books, self._system = store, books, system
         self._streams = {stream.kind: stream for stream in streams}
         # An account is one in all streams: each play has its own.
         self._ann, self._ben = (AccountId(f"{name}.{streams[0].stream}") for name in ("ann", "ben"))
 
-    async def played(self) -> Answer:
+    async def played(self) -> Response:
         """Commit every kind of row."""
         ann, ben = self._ann, self._ben
         transfers = await self._lane(StreamKind.TRANSFERS)
@@ -155,19 +140,19 @@ class Rehearsal:
         )
         return ok(f"{transfers.batches + orders.batches} batches, each row of each table")
 
-    async def fenced(self) -> Answer:
+    async def fenced(self) -> Response:
         """Commit under an epoch that is over: the fence must refuse it."""
         lane = await self._lane(StreamKind.ORDERS)
         statement = await lane.stale(
             OpenMarket(market_id=MarketId("late"), operator_id=OPERATOR, payout=2, title="Late")
         )
         try:
-            await again(lambda: self._store.commit(statement))
+            await again(self._system, lambda: self._store.commit(statement))
         except Refused as refused:
             return ok(f"refused: {refused.sqlstate} {refused.constraint}")
         return missing("committed, though another owner holds the lane")
 
-    async def read_again(self) -> Answer:
+    async def read_again(self) -> Response:
         """Load a lane as its next owner does, and read its journal."""
         lane = await self._lane(StreamKind.ORDERS)
         state = lane.state
@@ -177,10 +162,10 @@ class Rehearsal:
             return missing(f"{len(written)} of {state.batch_no} batches in the journal")
         return ok(f"{len(written)} batches in the journal, epoch {lane.epoch}")
 
-    async def audited(self, clock: Monotonic) -> Answer:
+    async def audited(self) -> Response:
         """Prove and audit the scratch books."""
         proof = await prove(self._books)
-        result = await full_audit(self._books, clock)
+        result = await full_audit(self._books, self._system.clock)
         wrong = [violation.name for violation in result.violations]
         if not proof.consistent or wrong:
             return missing(f"not consistent: {', '.join(wrong) or 'the proof'}")
@@ -188,9 +173,9 @@ class Rehearsal:
 
     async def _lane(self, kind: StreamKind) -> LaneOnTrial:
         stream = self._streams[kind]
-        row = await again(lambda: self._store.take_over(stream.stream, 0, OWNER))
-        state = await again(lambda: load(self._store, stream, 0, row))
-        return LaneOnTrial(self._store, state, row.epoch)
+        row = await again(self._system, lambda: self._store.take_over(stream.stream, 0, OWNER))
+        state = await again(self._system, lambda: load(self._store, stream, 0, row, self._system))
+        return LaneOnTrial(self._store, self._system, state, row.epoch)
 
 
 def _deposit(account: AccountId, amount: int) -> Deposit:

@@ -1,18 +1,18 @@
-"""What the doctor found, for people and for programs."""
+"""The doctor's findings, for people and for programs."""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.adapters.answer import Verdict
+from worker.response import Verdict
 
 TEXT_CHARS_MAX: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """One check: what was tried, what came back, how long it took."""
+    """The result of one check."""
 
     name: str
     tried: str
@@ -27,14 +27,14 @@ def healthy(findings: Sequence[Finding]) -> bool:
 
 
 def verdict(findings: Sequence[Finding]) -> str:
-    """Return the last line: whether a worker can run here, and what nobody looked at."""
+    """Return the last line: whether a worker can run here, and how often each verdict occurred."""
     count = Counter(finding.verdict for finding in findings)
-    told = ", ".join(f"{count[v]} {v}" for v in Verdict if count[v])
-    return f"{'HEALTHY' if healthy(findings) else 'NOT HEALTHY'}  {told}"
+    counts = ", ".join(f"{count[v]} {v}" for v in Verdict if count[v])
+    return f"{'HEALTHY' if healthy(findings) else 'NOT HEALTHY'}  {counts}"
 
 
 def as_json(findings: Sequence[Finding]) -> Mapping[str, object]:
-    """Return all of it for a program."""
+    """Return all findings for a program."""
     return {
         "healthy": healthy(findings),
         "checks": [
@@ -51,13 +51,13 @@ def as_json(findings: Sequence[Finding]) -> Mapping[str, object]:
 
 
 def as_rows(findings: Sequence[Finding]) -> Sequence[tuple[str, str, str, str, str]]:
-    """Return the rows of a table: check, verdict, what came back, milliseconds, what was tried."""
+    """Return the rows of a table: check, verdict, result, milliseconds, method."""
     return [
         (f.name, f.verdict, f.came_back, f"{f.took_s * 1_000:,.0f} ms", f.tried) for f in findings
     ]
 
 
 def shortened(text: str) -> str:
-    """Return ``text`` on one line, and not long."""
+    """Return ``text`` on one line, cut to TEXT_CHARS_MAX."""
     line = " ".join(text.split())
     return line if len(line) <= TEXT_CHARS_MAX else f"{line[:TEXT_CHARS_MAX]}…"

@@ -1,135 +1,78 @@
-"""What upstream services may ask: one frozen value per command, already well-formed.
+"""Commands that upstream services may send: one frozen value each, already well-formed.
 
-Well-formed means typed, closed and within JSON's integers. Whether a price fits its market or an
-amount its limit is a rule, and rules answer with a rejection, so those ranges are wider here.
+A well-formed command has all fields of its type and no other, and its numbers are integers that
+JSON keeps exact. Whether a price fits its market, or an amount its limit, is a rule. A broken rule
+is answered with a rejection, so the ranges of these numbers are wider here.
 """
 
-from enum import StrEnum
+from typing import Final
 
-from worker.domain.units import (
-    AccountId,
-    MarketId,
-    Money,
-    Offset,
-    OrderId,
-    Price,
-    Quantity,
-    TransferId,
+from producers.language import (
+    CancelOrder,
+    Deposit,
+    MarketCommand,
+    OpenMarket,
+    Outcome,
+    PlaceOrder,
+    ResolveMarket,
+    Side,
+    TimeInForce,
+    TransferCommand,
+    Withdraw,
+    value,
 )
-from worker.domain.values import value
+from worker.domain.units import AccountId, MarketId, Offset
 
+__all__ = [
+    "HEADER_NAME_ERRORS",
+    "CancelOrder",
+    "Command",
+    "Deposit",
+    "MarketCommand",
+    "OpenMarket",
+    "Outcome",
+    "PlaceOrder",
+    "Received",
+    "ResolveMarket",
+    "Side",
+    "TimeInForce",
+    "TransferCommand",
+    "Unreadable",
+    "Withdraw",
+]
 
-class Side(StrEnum):
-    """Which way the taker trades the YES contract."""
+HEADER_NAME_ERRORS: Final = "surrogateescape"
+"""How a header's name is decoded from its bytes, and encoded to the same bytes again.
 
-    BUY = "BUY"
-    SELL = "SELL"
-
-    @property
-    def opposite(self) -> "Side":
-        """The side that it trades against."""
-        return Side.SELL if self is Side.BUY else Side.BUY
-
-
-class TimeInForce(StrEnum):
-    """What becomes of the quantity that does not fill at once."""
-
-    GTC = "GTC"
-    IOC = "IOC"
-
-
-class Outcome(StrEnum):
-    """How a market resolved."""
-
-    YES = "YES"
-    NO = "NO"
-
-
-@value(kw_only=True)
-class PlaceOrder:
-    """Buy or sell up to ``quantity`` contracts at ``price`` or better."""
-
-    market_id: MarketId
-    account_id: AccountId
-    order_id: OrderId
-    side: Side
-    price: Price
-    quantity: Quantity
-    time_in_force: TimeInForce
-
-
-@value(kw_only=True)
-class CancelOrder:
-    """Take the rest of an order out of the book."""
-
-    market_id: MarketId
-    account_id: AccountId
-    order_id: OrderId
-
-
-@value(kw_only=True)
-class OpenMarket:
-    """Start trading contracts that pay ``payout`` each."""
-
-    market_id: MarketId
-    operator_id: AccountId
-    payout: int
-    title: str
-
-
-@value(kw_only=True)
-class ResolveMarket:
-    """End a market: every winning contract is paid. Only its opener may."""
-
-    market_id: MarketId
-    operator_id: AccountId
-    outcome: Outcome
-
-
-@value(kw_only=True)
-class Deposit:
-    """Bring money in from outside, into the account's wallet. The first one creates the account."""
-
-    account_id: AccountId
-    transfer_id: TransferId
-    amount: Money
-
-
-@value(kw_only=True)
-class Withdraw:
-    """Send money outside, from all of the account's pockets."""
-
-    account_id: AccountId
-    transfer_id: TransferId
-    amount: Money
+Kafka calls a name a string, but brokers take any bytes. Bytes that are no UTF-8 become lone
+surrogates, which only this error handler can encode.
+"""
 
 
 @value(kw_only=True)
 class Unreadable:
-    """A record that is no command. ``detail`` says what is wrong; the bytes go to the dead letters.
+    """A record that is no command. ``detail`` says what is wrong with it.
 
-    ``market_id`` and ``account_id`` stand where they could be read.
+    The bytes go to the dead letters. ``market_id`` and ``account_id`` are set where readable.
     """
 
     detail: str
     key: bytes | None
     value: bytes | None
-    headers: tuple[tuple[str, bytes], ...]
+    headers: tuple[tuple[str, bytes | None], ...]
     market_id: MarketId | None = None
     account_id: AccountId | None = None
 
 
-MarketCommand = PlaceOrder | CancelOrder | OpenMarket | ResolveMarket
-TransferCommand = Deposit | Withdraw
 Command = MarketCommand | TransferCommand | Unreadable
 
 
 @value
 class Received:
-    """A command as it lies in its partition.
+    """A command and its place in the partition.
 
-    ``time_ms`` is the broker's LogAppendTime; ``sha`` the SHA-256 of the record, hex, by which a
-    recreated topic is recognised.
+    ``time_ms`` is the broker's LogAppendTime. ``sha`` is the SHA-256 of the record in hex, by which
+    a recreated topic is recognised.
     """
 
     offset: Offset

@@ -1,116 +1,59 @@
-"""A batch while it is being planned: what it reads, what it will write, what it will say.
+"""A batch while it is being planned: the facts it reads, and its future rows and events.
 
-Everything here lies over the lane's state and leaves it as it is, except the books, which undo.
-``adopt`` makes the draft the state; it runs after the commit, and cannot fail.
+A draft overlays the lane's state and leaves the state unchanged, except the books, which ``undo``
+restores. ``adopt`` makes the draft the state. It runs after the commit, and cannot fail.
 """
 
+from collections import OrderedDict
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from worker.domain.book import Book
-from worker.domain.commands import Outcome, Received, Side, TimeInForce
-from worker.domain.events import Body, DeadLetter, Event, Reason, size_bound
+from worker.domain.commands import Received
+from worker.domain.events import Body, DeadLetter, Event, size_bound
+from worker.domain.facts import Facts, Lack, Limits
 from worker.domain.purse import Purse, Tally
+from worker.domain.rows import (
+    ROWS_ALWAYS,
+    ROWS_PER_MARKET,
+    ROWS_PER_PAYOUT,
+    ROWS_PER_POSITION,
+    ROWS_PER_TRADE,
+    ROWS_PER_TRANSFER,
+    MarketChange,
+    OrderRow,
+    PayoutRow,
+    TradeRow,
+    TransferRow,
+)
 from worker.domain.state import (
     CACHED_ROWS_MAX,
-    Facts,
-    Lack,
     LaneState,
-    Limits,
     Market,
     MarketStatus,
-    OrderRef,
     OrderStatus,
     Settlement,
     Sweep,
-    TransferRef,
 )
 from worker.domain.units import (
     AccountId,
     MarketId,
-    Money,
     Offset,
-    OrderId,
-    Price,
     Quantity,
-    TransferId,
 )
-from worker.domain.values import value
-
-ROWS_ALWAYS = 2
-"""The lane's row and the batch's."""
-ROWS_A_FILL = 12
-"""Trade, its two postings, two positions, two collaterals, market, escrow, two orders, and one to
-spare; pockets and draws are counted apart."""
 
 
-@dataclass(slots=True)
-class OrderRow:
-    """An order that the batch inserts, in its final state."""
-
-    key: str
-    market: str
-    account: str
-    order_id: OrderId
-    side: Side
-    price: Price
-    quantity: Quantity
-    time_in_force: TimeInForce
-    leaves: Quantity
-    status: OrderStatus
-    seq: int
-    reason: Reason | None
-    ref: OrderRef
-
-
-@value
-class TradeRow:
-    """What was traded; the database derives the money."""
-
-    key: str
-    market: str
-    buyer: str
-    seller: str
-    price: Price
-    quantity: Quantity
-    seq: int
-
-
-@dataclass(frozen=True, slots=True)
-class TransferRow:
-    """A deposit or withdrawal with its first answer; the money moves only without a ``reason``."""
-
-    key: str
-    account: str
-    transfer_id: TransferId
-    deposit: bool
-    amount: Money
-    seq: int
-    reason: Reason | None
-    ref: TransferRef
-
-
-@dataclass(frozen=True, slots=True)
-class PayoutRow:
-    """A holder to be paid; the database knows how much."""
-
-    market: str
-    account: str
-    outcome: Outcome
-
-
-@dataclass(slots=True)
-class MarketChange:
-    """All that changes of one market's row, apart from its money."""
-
-    events: int = 0
-    status: MarketStatus | None = None
-    outcome: Outcome | None = None
-    resolved_seq: int = 0
+def _by_order(sweep: Sweep) -> int:
+    return sweep.order.seq
 
 
 @dataclass(slots=True)
 class Draft:
-    """The batch being planned. ``offset``, ``index`` and ``time_ms`` stamp what is emitted next."""
+    """The batch being planned. ``offset``, ``index`` and ``time_ms`` belong to the next event.
+
+    It has a field for each table that it writes and for each cursor that it moves. They are not in
+    groups, since each rule changes fields of several, and ``marks`` copies all of them by name.
+    """
 
     state: LaneState
     facts: Facts
@@ -123,10 +66,17 @@ class Draft:
     event_bytes: int = 0
     answered: int = 0
     fills: int = 0
+    makers: int = 0
+    """Orders that takers met."""
+    cut: bool = False
+    """Whether the batch ends before the present command."""
+    unfunded: int = 0
+    """Makers among them that were cancelled for lack of money."""
     next_offset: Offset = Offset(0)
     last_record_sha: str = ""
     cash_in_net: int = 0
-    sweep: Sweep | None = None
+    sweeps: dict[MarketId, Sweep] = field(default_factory=dict)
+    waiting: set[Offset] = field(default_factory=set)
     settlements: dict[MarketId, Settlement] = field(default_factory=dict)
     entries: list[Event | DeadLetter] = field(default_factory=list)
     markets: dict[MarketId, Market] = field(default_factory=dict)
@@ -155,18 +105,19 @@ class Draft:
             next_offset=state.next_offset,
             last_record_sha=state.last_record_sha,
             cash_in_net=state.cash_in_net,
-            sweep=state.sweep,
+            sweeps={s.market_id: s for s in state.sweeps},
+            waiting=set(state.waiting),
             settlements={s.market_id: s for s in state.settlements},
         )
 
-    # What it reads.
+    # Reading.
 
     def market(self, market_id: MarketId) -> Market | None:
-        """Return the market as the batch has it so far; None: unknown, or not read yet."""
+        """Return the market as the batch has it so far, or None if it is unknown or not read."""
         market = self.markets.get(market_id) or self.state.markets.get(market_id)
         if market is None:
             if market_id not in self.facts.markets:
-                self.lack.markets.add(market_id)
+                self.lacking().markets.add(market_id)
                 return None
             market = self.facts.markets[market_id]
             if market is not None:
@@ -174,14 +125,14 @@ class Draft:
         return market
 
     def book(self, market_id: MarketId) -> Book:
-        """Return the market's book; what is done to it is undone if the batch fails."""
+        """Return the market's book. Changes to the book are undone if the batch fails."""
         book = self.books.get(market_id)
         if book is None:
             book = self.books[market_id] = self.state.book(market_id)
         return book
 
     def position(self, market_id: MarketId, account_id: AccountId) -> int:
-        """Return the account's signed contracts; 0 and a lack when they were not read yet."""
+        """Return the account's signed contracts. If not read, they are lacking and count as 0."""
         holding = (market_id, account_id)
         quantity = self.positions.get(holding)
         if quantity is None:
@@ -191,11 +142,11 @@ class Draft:
         if quantity is not None:
             return quantity
         if market_id not in self.new_markets:
-            self.lack.positions.add(holding)
+            self.lacking().positions.add(holding)
         return 0
 
     def knows(self, market_id: MarketId, account_id: AccountId) -> bool:
-        """Return whether position and pockets of a maker are at hand."""
+        """Return whether the position and the pockets of a maker are known."""
         holding = (market_id, account_id)
         return (
             account_id in self.purses
@@ -208,7 +159,7 @@ class Draft:
         )
 
     def purse(self, account_id: AccountId) -> Purse:
-        """Return the account's purse; unknown cash and a lack when it was not read yet."""
+        """Return the account's purse. If not read yet, it is lacking and has unknown cash."""
         purse = self.purses.get(account_id)
         if purse is None:
             purse = self.purses[account_id] = self._open(account_id)
@@ -223,7 +174,7 @@ class Draft:
             return Purse(home, dict(row or {}), row is not None, fresh=True, tally=self.tally)
         if account_id in cached:
             return Purse(home, dict(cached[account_id]), True, fresh=False, tally=self.tally)
-        self.lack.accounts.add(account_id)
+        self.lacking().accounts.add(account_id)
         return Purse(home, {}, True, fresh=False, tally=self.tally, known=False)
 
     def pockets_of(self, account_id: AccountId) -> int:
@@ -234,27 +185,36 @@ class Draft:
         return len(known or ())
 
     def refresh(self, account_id: AccountId, purse: Purse) -> bool:
-        """Return whether a no may rest on this purse; if not, ask for a fresh reading."""
+        """Return whether a refusal may rest on this purse. If not, ask for a fresh reading."""
         if not purse.fresh:
-            self.lack.accounts.add(account_id)
+            self.lacking().accounts.add(account_id)
         return purse.fresh
 
-    # What it will say.
+    def lacking(self) -> Lack:
+        """Return the lack, to add to it. If it is still empty, note how far the plan got."""
+        if not self.lack:
+            self.lack.commands, self.lack.makers = self.answered, self.makers
+        return self.lack
+
+    # Events.
 
     def begin(self, received: Received) -> None:
-        """Start answering a command: what is emitted next is its index 0."""
+        """Start answering a command. The next event is the answer, with index 0."""
         self.offset = received.offset
         self.index = 0
         self.time_ms = max(self.time_ms, received.time_ms)
 
     def end(self, received: Received) -> None:
-        """Pass a command that has been answered."""
+        """Move past a command that has been answered. One that waited was passed before."""
         self.answered += 1
-        self.next_offset = Offset(received.offset + 1)
-        self.last_record_sha = received.sha
+        if received.offset < self.next_offset:
+            self.waiting.discard(received.offset)
+        else:
+            self.next_offset = Offset(received.offset + 1)
+            self.last_record_sha = received.sha
 
     def emit(self, subject: MarketId | AccountId | None, body: Body, market: Market | None) -> int:
-        """Add the next event; return its seq. ``market`` None: it has no ``market_seq``."""
+        """Add the next event and return its seq. Without a market it has no ``market_seq``."""
         self.seq += 1
         market_seq = None
         if market is not None:
@@ -269,13 +229,13 @@ class Draft:
         return self.seq
 
     def change(self, market_id: MarketId) -> MarketChange:
-        """Return what changes of the market's row."""
+        """Return the changes of the market's row, to add to them."""
         change = self.market_changes.get(market_id)
         if change is None:
             change = self.market_changes[market_id] = MarketChange()
         return change
 
-    # What it will write.
+    # Rows.
 
     def order_left(self, key: str, leaves: Quantity, status: OrderStatus) -> None:
         """Note the new state of an order, whether the batch inserts or changes its row."""
@@ -292,25 +252,29 @@ class Draft:
             + len(self.new_accounts)
             + len(self.new_orders)
             + len(self.changed_orders)
-            + 3 * len(self.trades)
-            + 2 * len(self.positions)
-            + 2 * len(self.market_changes)
-            + 3 * len(self.transfers)
-            + 2 * len(self.payouts)
+            + ROWS_PER_TRADE * len(self.trades)
+            + ROWS_PER_POSITION * len(self.positions)
+            + ROWS_PER_MARKET * len(self.market_changes)
+            + ROWS_PER_TRANSFER * len(self.transfers)
+            + ROWS_PER_PAYOUT * len(self.payouts)
             + self.tally.rows
         )
 
     def room(self, rows: int, event_bytes: int) -> bool:
-        """Return whether that much more still fits the budgets."""
+        """Return whether the budgets hold so many more rows and bytes."""
         return (
             self.rows() + rows <= self.limits.rows
             and self.event_bytes + event_bytes <= self.limits.event_bytes
         )
 
-    # How it ends.
+    def unfinished(self) -> tuple[Sweep, ...]:
+        """Return the sweeps that it leaves, the oldest order first."""
+        return tuple(sorted(self.sweeps.values(), key=_by_order))
+
+    # The end.
 
     def undo(self) -> None:
-        """Leave the state as it was."""
+        """Restore the books, so that the state is as it was."""
         for book in self.books.values():
             book.undo()
 
@@ -323,8 +287,9 @@ class Draft:
         state.lane_time_ms = self.time_ms
         state.last_record_sha = self.last_record_sha
         state.cash_in_net = self.cash_in_net
-        state.sweep = self.sweep
+        state.sweeps = self.unfinished()
         state.settlements = tuple(self.settlements.values())
+        state.waiting = frozenset(self.waiting)
         for book in self.books.values():
             book.keep()
         self._adopt_markets()
@@ -337,7 +302,7 @@ class Draft:
             state.markets[market_id] = replace(market, market_seq=market.market_seq + change.events)
         for market_id in self.market_changes:
             if state.markets[market_id].status >= MarketStatus.SETTLING:
-                state.books.pop(market_id, None)
+                state.drop_book(market_id)
             if state.markets[market_id].status is MarketStatus.SETTLED:
                 del state.markets[market_id]
 
@@ -348,6 +313,14 @@ class Draft:
         for account_id, purse in self.purses.items():
             if purse.known and purse.exists:
                 state.accounts[account_id] = purse.pockets
-        for cache in (state.positions, state.accounts):
-            while len(cache) > CACHED_ROWS_MAX:
-                del cache[next(iter(cache))]  # type: ignore[arg-type]
+        _evict(state.positions)
+        _evict(state.accounts)
+
+
+def _evict(cache: OrderedDict[Any, Any]) -> None:
+    """Drop the oldest entries beyond the bound.
+
+    A plain dict would pass every entry that was deleted since it last grew, 50 us for each new one.
+    """
+    while len(cache) > CACHED_ROWS_MAX:
+        cache.popitem(last=False)

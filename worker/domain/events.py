@@ -1,12 +1,14 @@
-"""What happened: facts, published after the commit. One frozen value per event.
+"""Events, which report what happened and are published after the commit.
 
-``Event`` carries what every event has (``seq`` and so on); ``body`` says what happened. Every input
-offset gets exactly one answer, index 0; what follows from it has index 1, 2, …
+``Event`` has the fields that all events share, such as ``seq``. Its ``body`` is a frozen value that
+says what happened. Every input offset gets exactly one answer, with index 0. The events that follow
+from the answer have index 1, 2, …
 """
 
 from enum import StrEnum
 from typing import Final
 
+from producers.language import value
 from worker.domain.commands import Outcome, Side, TimeInForce, Unreadable
 from worker.domain.units import (
     AccountId,
@@ -18,14 +20,13 @@ from worker.domain.units import (
     Quantity,
     TransferId,
 )
-from worker.domain.values import value
 
 ESCROW_NAME: Final = "$escrow"
-"""The market's escrow among an event's postings; no legal account id."""
+"""Name of the market's escrow in an event's postings. It is no legal account id."""
 
 
 class Reason(StrEnum):
-    """Why a command was refused, in the order in which the checks run."""
+    """Reasons to refuse a command, in the order in which the checks run."""
 
     MALFORMED = "MALFORMED"
     INTERNAL_REJECT = "INTERNAL_REJECT"
@@ -34,15 +35,16 @@ class Reason(StrEnum):
     MARKET_EXISTS = "MARKET_EXISTS"
     NOT_OPERATOR = "NOT_OPERATOR"
     ALREADY_RESOLVED = "ALREADY_RESOLVED"
-    DUPLICATE_ID_DIFFERENT_PAYLOAD = "DUPLICATE_ID_DIFFERENT_PAYLOAD"
     MARKET_NOT_OPEN = "MARKET_NOT_OPEN"
     MARKET_HALTED = "MARKET_HALTED"
+    MARKET_BUSY = "MARKET_BUSY"
     BAD_PAYOUT = "BAD_PAYOUT"
     BAD_PRICE = "BAD_PRICE"
     BAD_QTY = "BAD_QTY"
     BAD_AMOUNT = "BAD_AMOUNT"
     UNKNOWN_ACCOUNT = "UNKNOWN_ACCOUNT"
     OPEN_ORDER_LIMIT = "OPEN_ORDER_LIMIT"
+    LANE_ORDER_LIMIT = "LANE_ORDER_LIMIT"
     LIMIT = "LIMIT"
     INSUFFICIENT_FUNDS = "INSUFFICIENT_FUNDS"
     FUNDS_IN_USE = "FUNDS_IN_USE"
@@ -55,7 +57,7 @@ REMEMBERED: Final = frozenset({Reason.OPEN_ORDER_LIMIT, Reason.INSUFFICIENT_FUND
 
 
 class CancelReason(StrEnum):
-    """Why the rest of an order left the book, or never reached it."""
+    """Reasons for which the rest of an order left the book, or never reached it."""
 
     REQUESTED = "REQUESTED"
     IOC = "IOC"
@@ -66,7 +68,7 @@ class CancelReason(StrEnum):
 
 
 class PostingKind(StrEnum):
-    """Which part of a trade's money a posting is."""
+    """The part of a trade's money that a posting moves."""
 
     PRICE = "PRICE"
     COLLATERAL = "COLLATERAL"
@@ -82,6 +84,7 @@ class EventType(StrEnum):
     CANCEL_REJECTED = "CANCEL_REJECTED"
     COMMAND_REJECTED = "COMMAND_REJECTED"
     DUPLICATE = "DUPLICATE"
+    ID_CONFLICT = "ID_CONFLICT"
     MARKET_OPENED = "MARKET_OPENED"
     MARKET_RESOLVED = "MARKET_RESOLVED"
     PAYOUT = "PAYOUT"
@@ -93,7 +96,7 @@ class EventType(StrEnum):
 
 @value
 class OrderAccepted:
-    """The order is valid and its account could fund it alone. Precedes the first fill."""
+    """A valid order that its account could fund as its only order. Precedes the first fill."""
 
     account_id: AccountId
     order_id: OrderId
@@ -105,7 +108,7 @@ class OrderAccepted:
 
 @value
 class Party:
-    """One side of a trade; ``leaves_quantity`` is what stays open after it."""
+    """One side of a trade. ``leaves_quantity`` of the order stay open after the trade."""
 
     account_id: AccountId
     order_id: OrderId
@@ -115,7 +118,7 @@ class Party:
 
 @value
 class Posting:
-    """One ledger movement of a trade; ``account_id`` None is the market's escrow."""
+    """One ledger movement of a trade. An ``account_id`` of None is the market's escrow."""
 
     account_id: AccountId | None
     amount: Money
@@ -165,7 +168,7 @@ class CancelRejected:
 
 @value
 class CommandRejected:
-    """Anything else that was refused; ``detail`` tells the sender what to mend."""
+    """Any other command that was refused. ``detail`` says what the sender must fix."""
 
     reason: Reason
     detail: str | None = None
@@ -184,13 +187,26 @@ class First:
 
 @value
 class Duplicate:
-    """The command is known, its content the same; nothing changed."""
+    """A command that was sent before, with the same content. Nothing changed."""
 
     first: First
     account_id: AccountId | None = None
     order_id: OrderId | None = None
     transfer_id: TransferId | None = None
     operator_id: AccountId | None = None
+
+
+@value
+class IdConflict:
+    """The id belongs to an order or transfer of other content, which stays as it is.
+
+    A rejection would be taken for the end of that order, since it has the same id.
+    """
+
+    first: First
+    account_id: AccountId | None = None
+    order_id: OrderId | None = None
+    transfer_id: TransferId | None = None
 
 
 @value
@@ -204,7 +220,7 @@ class MarketOpened:
 
 @value
 class MarketResolved:
-    """The outcome stands; open orders are dead from here on."""
+    """The market has its final outcome. Its open orders are dead from here on."""
 
     operator_id: AccountId
     outcome: Outcome
@@ -221,7 +237,7 @@ class Payout:
 
 @value
 class MarketSettled:
-    """All is paid: ``holders`` accounts, ``paid`` in all. The escrow is empty."""
+    """All ``holders`` accounts are paid, ``paid`` in total. The escrow is empty."""
 
     holders: int
     paid: Money
@@ -260,6 +276,7 @@ Body = (
     | CancelRejected
     | CommandRejected
     | Duplicate
+    | IdConflict
     | MarketOpened
     | MarketResolved
     | Payout
@@ -274,9 +291,9 @@ Body = (
 class Event:
     """One event of a lane. ``seq`` has no gaps in the lane, ``market_seq`` none in the market.
 
-    ``subject`` names whose history it belongs to: a market's or (transfers) an account's id, None
-    where the input could not be read; it is also the record's key. ``market_seq`` is None without
-    a market of this lane.
+    ``subject`` is the id of the market, or of the account for transfers, to whose history the event
+    belongs. It is also the record's key, and None if the input could not be read. ``market_seq`` is
+    None without a market of this lane.
     """
 
     seq: int
@@ -300,14 +317,14 @@ class DeadLetter:
 
 
 EVENT_BYTES_MAX: Final = 700
-"""An event's line in the journal, at most, when nothing more is known of it."""
+"""Bytes of an event's line in the journal, at most, unless its type has a bound of its own."""
 FILL_BYTES_MAX: Final = 1_600
 _TITLE_CHARACTER_BYTES: Final = 12
 _ORIGINAL_BYTES_MAX: Final = 96 * 1024
 
 
 def size_bound(entry: Body | DeadLetter) -> int:
-    """Return bytes that an entry's journal line does not exceed. Budgets count with it."""
+    """Return an upper bound of the bytes of an entry's journal line, as budgets count them."""
     match entry:
         case OrderFilled():
             return FILL_BYTES_MAX

@@ -1,13 +1,15 @@
-"""The pure heart: state x step x facts -> a batch, or the facts that it still lacks.
+"""The pure core: a state, a step and facts give a batch, or the facts that it still lacks.
 
-A step is what a batch does: the commands that arrived, a page of a settlement, or a gathering of
-money. The same arguments give the same bytes. The state is left as it was until ``adopt``, apart
-from its books, which hold the batch tentatively: every ``Batch`` ends in ``adopt`` or ``discard``.
+A step is the work of one batch, such as the commands that arrived or a page of a settlement. The
+same arguments give the same bytes. The state is left as it was until ``adopt``, apart from its
+books, which hold the batch tentatively. Every ``Batch`` therefore ends in ``adopt`` or ``discard``.
 """
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import assert_never
+from itertools import islice
+from operator import attrgetter
+from typing import Final, assert_never
 
 from worker.domain import ids, settlement
 from worker.domain.commands import (
@@ -21,7 +23,7 @@ from worker.domain.commands import (
     Unreadable,
     Withdraw,
 )
-from worker.domain.draft import ROWS_A_FILL, Draft
+from worker.domain.draft import Draft
 from worker.domain.events import (
     CancelRejected,
     CommandRejected,
@@ -31,37 +33,44 @@ from worker.domain.events import (
     TransferRejected,
     size_bound,
 )
-from worker.domain.matching import EVENT_BYTES_A_FILL, crosses, resume
-from worker.domain.orders import cancel_order, open_market, place, resolve_refused
-from worker.domain.state import (
-    Facts,
-    Lack,
-    LaneState,
-    Limits,
-    MarketStatus,
-    Settlement,
-    StreamKind,
-    Sweep,
+from worker.domain.facts import Facts, Lack, Limits
+from worker.domain.fills import resume
+from worker.domain.matching import EVENT_BYTES_PER_FILL, crosses
+from worker.domain.orders import cancel_order, open_market, place, resolve_refused, resolves
+from worker.domain.rows import (
+    ROWS_PER_COMMAND,
+    ROWS_PER_FILL,
+    ROWS_PER_ORDER,
+    ROWS_PER_SOURCE,
+    DrawRow,
+    PocketRow,
 )
+from worker.domain.state import LaneState, MarketStatus, Settlement, StreamKind, Sweep
 from worker.domain.transfers import Gathering, deposit, gather, send_home, withdraw
-from worker.domain.units import Lane, MarketId, Money, Offset
+from worker.domain.units import MarketId, Money, Offset
 
-ROWS_AN_ORDER = 5
-"""What an order with half a fill writes, about: so many fit into a batch."""
-ORIGINAL_BYTES_MAX = 96 * 1024
-"""Journal bytes of one dead letter, at most."""
+_by_pocket: Final = attrgetter("account", "lane")
+
+DEAD_LETTER_BYTES_MAX: Final = 96 * 1024
+"""Size of a dead letter, both as a line of the journal and as a published record."""
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """Answer the commands that arrived, as many as the budgets hold."""
+class AnswerCommands:
+    """Answer commands in this order, as many as the budgets hold.
+
+    ``sweep`` is the market of a sweep that goes on first. ``held`` are commands of busy markets.
+    Those before an answered command wait, and the lane's cursor passes them.
+    """
 
     commands: Sequence[Received]
+    sweep: MarketId | None = None
+    held: Sequence[Received] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class PayPage:
-    """Carry a settlement on by one page."""
+    """Continue a settlement by one page."""
 
     market_id: MarketId
 
@@ -75,38 +84,18 @@ class Gather:
 
 @dataclass(frozen=True, slots=True)
 class Park:
-    """Give up what cannot go on: the sweep and its market, or a settlement's pages."""
+    """Give up work that cannot go on: a sweep and its market, or a settlement's pages."""
 
-    market_id: MarketId | None = None
-
-
-Step = Answer | PayPage | Gather | Park
+    market_id: MarketId
+    sweep: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class DrawRow:
-    """Money moved between two pockets of one account."""
-
-    cause: str
-    account: str
-    source: Lane
-    target: Lane
-    amount: Money
-
-
-@dataclass(frozen=True, slots=True)
-class PocketRow:
-    """A pocket that the batch moves, named once. ``new``: it has no row yet."""
-
-    account: str
-    lane: Lane
-    need: Money
-    new: bool
+Step = AnswerCommands | PayPage | Gather | Park
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A planned batch: ``draft`` holds its rows and events, the rest is derived from them."""
+    """A planned batch. ``draft`` has its rows and events, and the rest is derived from them."""
 
     draft: Draft
     facts: Facts
@@ -115,26 +104,40 @@ class Batch:
 
     @property
     def batch_no(self) -> int:
-        """Return the number that it will have."""
+        """Return the number that the batch will have."""
         return self.draft.state.batch_no + 1
 
     @property
     def answered(self) -> int:
-        """Return how many of the step's commands it answers."""
+        """Return how many of the step's commands the batch answers."""
         return self.draft.answered
 
     @property
-    def sweep(self) -> Sweep | None:
-        """Return the sweep that it leaves to the next batch."""
-        return self.draft.sweep
+    def answers(self) -> tuple[Offset, ...] | None:
+        """Return the offsets that it answers. None: those from the lane's cursor on."""
+        if self.draft.waiting == self.draft.state.waiting or not isinstance(
+            self.step, AnswerCommands
+        ):
+            return None
+        return tuple(received.offset for received in self.step.commands[: self.answered])
+
+    @property
+    def sweeps(self) -> tuple[Sweep, ...]:
+        """Return the sweeps that it leaves to later batches."""
+        return self.draft.unfinished()
+
+    @property
+    def waiting(self) -> frozenset[Offset]:
+        """Return the offsets that it leaves unanswered before its cursor."""
+        return frozenset(self.draft.waiting)
 
     @property
     def settlements(self) -> tuple[Settlement, ...]:
-        """Return the settlements that it leaves to later batches."""
+        """Return the settlements that are left to later batches."""
         return tuple(self.draft.settlements.values())
 
     def draws(self) -> Iterator[DrawRow]:
-        """Yield the movements between pockets, one a source pocket."""
+        """Yield the movements between pockets, one per source pocket."""
         lane = self.draft.state.home.lane
         for account_id, purse in self.draft.purses.items():
             account = ids.account_key(account_id)
@@ -144,18 +147,18 @@ class Batch:
                 yield DrawRow(cause, account, source, target, amount)
 
     def pockets(self) -> list[PocketRow]:
-        """Return every pocket that moves, in the one order in which all lanes lock them."""
+        """Return every pocket that moves, in the order in which all lanes lock pockets."""
         return sorted(
             (
                 PocketRow(ids.account_key(account_id), lane, Money(need), lane in purse.new)
                 for account_id, purse in self.draft.purses.items()
                 for lane, need in purse.needs.items()
             ),
-            key=lambda row: (row.account, row.lane),
+            key=_by_pocket,
         )
 
     def adopt(self) -> None:
-        """Make it the lane's state, after its commit."""
+        """Make the batch the lane's state, after its commit."""
         self.draft.adopt()
 
     def discard(self) -> None:
@@ -164,7 +167,10 @@ class Batch:
 
 
 class RuleBroken(Exception):
-    """A bug of ours met at ``offset``; the state is as it was. ``answering``: by a new command."""
+    """An internal error while planning at ``offset``, after which the state is as it was.
+
+    ``answering`` if the offset is that of a new command, and not of a sweep or settlement.
+    """
 
     def __init__(self, offset: Offset, *, answering: bool) -> None:
         super().__init__(f"the rules broke at offset {offset}")
@@ -173,13 +179,17 @@ class RuleBroken(Exception):
 
 
 def foresee(state: LaneState, step: Step, limits: Limits) -> Lack:
-    """Return what the step's first orders are sure to lack, so that it is read before planning.
+    """Return the facts that the step's first orders are sure to lack, to read them before planning.
 
-    Nothing depends on it but time: what is not foreseen, the plan asks for.
+    Foresight only saves time, since the plan asks for every fact that was not foreseen.
     """
     lack = Lack()
-    commands = step.commands if isinstance(step, Answer) else ()
-    for received in commands[: min(limits.commands, limits.rows // ROWS_AN_ORDER)]:
+    commands = step.commands if isinstance(step, AnswerCommands) else ()
+    if isinstance(step, AnswerCommands) and step.sweep is not None:
+        (sweep,) = (each for each in state.sweeps if each.market_id == step.sweep)
+        if not _ends_soon(state, sweep, limits):
+            return lack
+    for received in commands[: min(limits.commands, limits.rows // ROWS_PER_ORDER)]:
         command = received.command
         if isinstance(command, PlaceOrder) and command.market_id in state.markets:
             if command.account_id not in state.accounts:
@@ -189,17 +199,44 @@ def foresee(state: LaneState, step: Step, limits: Limits) -> Lack:
     return lack
 
 
+def _ends_soon(state: LaneState, sweep: Sweep, limits: Limits) -> bool:
+    """Return whether the sweep may end in one batch, so that commands can follow it."""
+    order, leaves = sweep.order, int(sweep.order.leaves)
+    makers = state.book(sweep.market_id).priority(order.side.opposite)
+    for maker in islice(makers, limits.rows // ROWS_PER_FILL):
+        leaves -= maker.leaves
+        if leaves <= 0 or not crosses(order.side, order.price, maker):
+            return True
+    return False
+
+
+def shortened(step: AnswerCommands, limits: Limits, lack: Lack) -> Limits:
+    """Return limits that end an answering batch where its plan first lacked something.
+
+    Up to there the plan lacks nothing, so that the batch needs no further reading. If the plan
+    lacks something from the start, the limits admit the smallest possible step. That is the sweep's
+    next maker, or the first command, whose own sweep then ends before the maker that is lacking.
+    """
+    if lack.commands:
+        return replace(limits, commands=lack.commands)
+    if step.sweep is not None:
+        return replace(limits, commands=0, makers=max(1, lack.makers))
+    return replace(limits, commands=1, makers=lack.makers)
+
+
 def plan(state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | Lack:
-    """Plan one step. Raises RuleBroken, with the state as it was, on a bug."""
+    """Plan one step. Raises RuleBroken on an internal error, and leaves the state as it was."""
     draft = Draft.over(state, facts, limits)
     try:
         _run(draft, step)
     except MemoryError:
-        # The process's own end, and no command's fault: another owner plans it again.
+        # The process is out of memory, which is no command's fault. Another owner plans again.
         raise
     except Exception as error:
         draft.undo()
-        answering = draft.offset >= state.next_offset and isinstance(step, Answer)
+        answering = isinstance(step, AnswerCommands) and any(
+            received.offset == draft.offset for received in step.commands
+        )
         raise RuleBroken(draft.offset, answering=answering) from error
     if draft.lack:
         draft.undo()
@@ -209,40 +246,50 @@ def plan(state: LaneState, step: Step, facts: Facts, limits: Limits) -> Batch | 
 
 def _run(draft: Draft, step: Step) -> None:
     match step:
-        case Answer():
-            _answer_all(draft, step.commands)
+        case AnswerCommands():
+            _answer_all(draft, step)
             send_home(draft)
         case PayPage():
             settlement.page(draft, step.market_id)
         case Gather():
             gather(draft, step.gatherings)
         case Park():
-            _park(draft, step.market_id)
+            _park(draft, step)
         case _ as never:
             assert_never(never)
 
 
-def _answer_all(draft: Draft, commands: Sequence[Received]) -> None:
-    if draft.sweep is not None:
-        market = draft.market(draft.sweep.market_id)
+def _answer_all(draft: Draft, step: AnswerCommands) -> None:
+    if step.sweep is not None:
+        market = draft.market(step.sweep)
         assert market is not None, "the market of a sweep is in memory"
-        resume(draft, draft.sweep, market)
-    for received in commands[: draft.limits.commands]:
-        if draft.sweep is not None or not _may_follow(draft, received.command):
+        resume(draft, draft.sweeps[step.sweep], market)
+        if step.sweep in draft.sweeps:
             return
+    sweeps, held = len(draft.sweeps), iter(step.held)
+    passed = next(held, None)
+    for received in step.commands[: draft.limits.commands]:
+        if not _may_follow(draft, received.command):
+            return
+        alone = _must_be_alone(draft, received.command)
         _answer(draft, received)
-        if isinstance(received.command, ResolveMarket):
+        if draft.cut:
+            return
+        while passed is not None and passed.offset < received.offset:
+            draft.waiting.add(passed.offset)
+            passed = next(held, None)
+        if alone or len(draft.sweeps) > sweeps:
             return
 
 
 def _may_follow(draft: Draft, command: Command) -> bool:
-    """Return whether the command may join this batch, or must begin the next.
+    """Return whether the command may join this batch. Otherwise it begins the next one.
 
-    One statement reads one snapshot: it cannot see a market or an order of its own.
+    The statement of a batch reads one snapshot, so it cannot see a market or an order of its own.
     """
     if not draft.answered and not draft.entries:
         return True
-    if isinstance(command, ResolveMarket):
+    if _must_be_alone(draft, command):
         return False
     if (
         isinstance(command, PlaceOrder)
@@ -254,19 +301,32 @@ def _may_follow(draft: Draft, command: Command) -> bool:
         )
     ):
         return False
-    extra = ORIGINAL_BYTES_MAX if isinstance(command, Unreadable) else EVENT_BYTES_A_FILL
+    extra = DEAD_LETTER_BYTES_MAX if isinstance(command, Unreadable) else EVENT_BYTES_PER_FILL
     sources = draft.pockets_of(command.account_id) if isinstance(command, Withdraw) else 0
-    return draft.room(ROWS_A_FILL + 2 + 3 * sources, extra)
+    return draft.room(ROWS_PER_COMMAND + ROWS_PER_SOURCE * sources, extra)
+
+
+def _must_be_alone(draft: Draft, command: Command) -> bool:
+    """Return whether the command resolves a market, which no batch may trade in as well."""
+    if not isinstance(command, ResolveMarket) or command.market_id in draft.sweeps:
+        return False
+    market_id = command.market_id
+    return resolves(draft.markets.get(market_id) or draft.state.markets.get(market_id), command)
 
 
 def _answer(draft: Draft, received: Received) -> None:
+    """Answer a command, unless the draft is cut before it."""
+    time_ms = draft.time_ms
     draft.begin(received)
     command = received.command
     if draft.offset in draft.facts.internal_rejects:
         _reject_internally(draft, command)
     else:
         _carry_out(draft, command)
-    draft.end(received)
+    if draft.cut:
+        draft.time_ms = time_ms
+    else:
+        draft.end(received)
 
 
 def _carry_out(draft: Draft, command: Command) -> None:
@@ -297,7 +357,7 @@ def _resolve(draft: Draft, command: ResolveMarket) -> None:
 
 
 def _bury(draft: Draft, command: Unreadable) -> None:
-    """Answer what is no command, and keep its bytes for the dead letters."""
+    """Answer a record that is no command, and keep its bytes for the dead letters."""
     transfers = draft.state.home.kind is StreamKind.TRANSFERS
     subject = command.account_id if transfers else command.market_id
     body = CommandRejected(
@@ -312,7 +372,7 @@ def _bury(draft: Draft, command: Unreadable) -> None:
 
 
 def _reject_internally(draft: Draft, command: Command) -> None:
-    """Answer a command that met a bug of ours; halt its market if the bug was in the rules."""
+    """Answer a command that met an internal error. Halt its market if the facts require it."""
     reason = Reason.INTERNAL_REJECT
     match command:
         case PlaceOrder():
@@ -345,13 +405,12 @@ def _halt(draft: Draft, market_id: MarketId) -> None:
         draft.change(market_id).status = MarketStatus.HALTED
 
 
-def _park(draft: Draft, market_id: MarketId | None) -> None:
-    """Halt the market of a sweep, its rest in the book; or shelve a settlement."""
-    if market_id is not None:
+def _park(draft: Draft, step: Park) -> None:
+    """Put a sweep's remainder into the book and halt its market, or mark a settlement as parked."""
+    market_id = step.market_id
+    if not step.sweep:
         draft.settlements[market_id] = replace(draft.settlements[market_id], parked=True)
         return
-    sweep = draft.sweep
-    assert sweep is not None, "only a sweep or a settlement is parked"
-    draft.sweep = None
-    draft.book(sweep.market_id).add(sweep.order)
-    _halt(draft, sweep.market_id)
+    sweep = draft.sweeps.pop(market_id)
+    draft.book(market_id).add(sweep.order)
+    _halt(draft, market_id)

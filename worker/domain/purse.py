@@ -1,40 +1,44 @@
-"""One account's pockets while a batch is planned: what it can pay, and how deep that takes each.
+"""One account's pockets while a batch is planned: their balances, draws and needs.
 
 ``need`` is the deepest point a pocket reaches below its balance before the batch, measured after
 each whole fill or draw. The statement moves a pocket only where its balance still covers the need.
 """
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from worker.domain.units import WALLET, Lane, Money
+from worker.domain.rows import ROWS_PER_DRAW, ROWS_PER_POCKET, ROWS_PER_SOURCE
+from worker.domain.units import WALLET, LaneId, Money
 
+Draw = tuple[LaneId, Money]
+"""A pocket, and the amount drawn from it."""
 UNKNOWN_CASH = Money(2**62)
-"""Stands for a balance not read yet: the plan goes on, to find what else it lacks."""
+"""Placeholder for a balance not read yet, so that the plan goes on and finds its other lacks."""
 
 
 @dataclass(slots=True)
 class Tally:
-    """Rows that the purses of a batch add: a pocket each, two postings a draw."""
+    """Rows that the purses of a batch add: one per pocket, and two postings per draw."""
 
     rows: int = 0
 
 
 @dataclass(slots=True)
 class Purse:
-    """The pockets of one account, as planned so far. ``fresh``: read for this very batch."""
+    """The pockets of one account, as planned so far. ``fresh`` if they were read for this batch."""
 
-    home: Lane
-    pockets: dict[Lane, Money]
+    home: LaneId
+    pockets: dict[LaneId, Money]
     exists: bool
     fresh: bool
     tally: Tally
     known: bool = True
     draws_allowed: bool = True
     exact_draws: bool = False
-    moved: dict[Lane, int] = field(default_factory=dict)
-    needs: dict[Lane, int] = field(default_factory=dict)
-    new: set[Lane] = field(default_factory=set)
-    drawn: dict[Lane, Money] = field(default_factory=dict)
+    moved: dict[LaneId, int] = field(default_factory=dict)
+    needs: dict[LaneId, int] = field(default_factory=dict)
+    new: set[LaneId] = field(default_factory=set)
+    drawn: dict[LaneId, Money] = field(default_factory=dict)
 
     @property
     def own(self) -> Money:
@@ -48,58 +52,71 @@ class Purse:
 
     @property
     def spendable(self) -> Money:
-        """Return what this batch may spend: everything, or only the own pocket without draws."""
+        """Return the cash that this batch may spend, which without draws is the own pocket's."""
         return self.total if self.draws_allowed else self.own
 
-    def sources(self) -> list[Lane]:
+    def sources(self, pockets: Mapping[LaneId, Money] | None = None) -> list[LaneId]:
         """Return the pockets to draw from: wallet first, then the largest, then the lowest lane."""
+        pockets = self.pockets if pockets is None else pockets
         return sorted(
-            (lane for lane, balance in self.pockets.items() if balance and lane != self.home),
-            key=lambda lane: (lane != WALLET, -self.pockets[lane], lane),
+            (lane for lane, balance in pockets.items() if balance and lane != self.home),
+            key=lambda lane: (lane != WALLET, -pockets[lane], lane),
         )
 
-    def move(self, lane: Lane, amount: int) -> None:
-        """Add ``amount`` (negative: take) to a pocket and note how deep that takes it."""
+    def draws(self, amount: int, own: int, pockets: Mapping[LaneId, Money]) -> list[Draw]:
+        """Return the draws from ``pockets`` by which ``own`` reaches ``amount``.
+
+        The caller has made sure that the pockets suffice.
+        """
+        found: list[Draw] = []
+        for source in self.sources(pockets) if amount > own else ():
+            shortfall, balance = amount - own, pockets[source]
+            if shortfall <= 0:
+                break
+            give = shortfall if self.exact_draws else max(shortfall, balance // 4)
+            found.append((source, Money(min(balance, give))))
+            own += found[-1][1]
+        return found
+
+    def move(self, lane: LaneId, amount: int) -> None:
+        """Add ``amount``, which may be negative, to a pocket and update the pocket's need."""
         if not self.known:
             return
         if lane not in self.pockets:
             self.new.add(lane)
         if lane not in self.moved:
-            self.tally.rows += 1
+            self.tally.rows += ROWS_PER_POCKET
         self.pockets[lane] = Money(self.pockets.get(lane, 0) + amount)
         moved = self.moved[lane] = self.moved.get(lane, 0) + amount
         self.needs[lane] = max(self.needs.get(lane, 0), -moved)
         assert self.pockets[lane] >= 0, "a pocket is never planned below zero"
 
-    def take(self, source: Lane, amount: Money, target: Lane) -> None:
+    def take(self, source: LaneId, amount: Money, target: LaneId) -> None:
         """Draw ``amount`` from one pocket into another."""
         self.move(source, -amount)
         self.move(target, amount)
         if source not in self.drawn:
-            self.tally.rows += 2
+            self.tally.rows += ROWS_PER_DRAW
         self.drawn[source] = Money(self.drawn.get(source, 0) + amount)
 
-    def drawn_to(self, source: Lane) -> Lane:
-        """Return where the draws from ``source`` went: to the own pocket, or from it home."""
+    def drawn_to(self, source: LaneId) -> LaneId:
+        """Return the target of draws: the own pocket, or the wallet if that is the source."""
         return WALLET if source == self.home else self.home
 
-    def cover(self, amount: int) -> None:
-        """Draw until the own pocket holds ``amount``. The caller has made sure that it can."""
-        if amount <= self.own:
-            return
-        for source in self.sources() if self.known else ():
-            shortfall = amount - self.own
-            if shortfall <= 0:
-                return
-            balance = self.pockets[source]
-            give = shortfall if self.exact_draws else max(shortfall, balance // 4)
-            self.take(source, Money(min(balance, give)), self.home)
+    def pay(self, amount: int, draws: Iterable[Draw]) -> None:
+        """Make the draws, then take ``amount``, which may be negative, from the own pocket."""
+        for source, drawn in draws:
+            self.take(source, drawn, self.home)
+        self.move(self.home, -amount)
 
-    def rows_max(self, amount: int) -> int:
-        """Return the rows that paying ``amount`` may add: the pocket, and three per draw."""
-        rows, short = 1, amount - self.own
-        for source in self.sources() if short > 0 and self.draws_allowed else ():
-            rows, short = rows + 3, short - self.pockets[source]
+    def rows_max(self, amount: int, own: int, pockets: Mapping[LaneId, Money]) -> int:
+        """Return the rows that paying ``amount`` may add at the balances ``own`` and ``pockets``.
+
+        The own pocket is one row, and each source adds its pocket and two postings.
+        """
+        rows, short = ROWS_PER_POCKET, amount - own
+        for source in self.sources(pockets) if short > 0 and self.draws_allowed else ():
+            rows, short = rows + ROWS_PER_SOURCE, short - pockets[source]
             if short <= 0:
                 break
         return rows

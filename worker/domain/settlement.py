@@ -1,14 +1,14 @@
 """Resolution: one flip, then pages that pay the winners and close the dead orders.
 
-The flip kills the open orders and makes the payments due, for every observer at once; pages only
-carry them out. Whom a page pays is read as a fact, and how much only the database says; a page that
-runs twice is refused by the key of ``payouts``.
+The flip kills the open orders and makes the payments due, for every observer at once. Pages only
+carry the payments out. The payees of a page are read as facts, and the database derives how much
+each is paid. A page that runs twice is refused by the key of ``payouts``.
 """
 
 from dataclasses import replace
 
 from worker.domain.commands import Outcome, ResolveMarket
-from worker.domain.draft import Draft, PayoutRow
+from worker.domain.draft import Draft
 from worker.domain.events import (
     EVENT_BYTES_MAX,
     CancelReason,
@@ -17,24 +17,14 @@ from worker.domain.events import (
     OrderCancelled,
     Payout,
 )
+from worker.domain.facts import Page, PageRequest, Payee
 from worker.domain.purse import Purse
-from worker.domain.state import (
-    Market,
-    MarketStatus,
-    OrderStatus,
-    Page,
-    PageRequest,
-    Payee,
-    Settlement,
-)
-from worker.domain.units import Lane, MarketId, Money, Quantity
+from worker.domain.rows import ROWS_PER_PAGE, ROWS_PER_PAYEE, PayoutRow
+from worker.domain.state import Market, MarketStatus, OrderStatus, Settlement
+from worker.domain.units import LaneId, MarketId, Money, Quantity
 
-ROWS_A_PAYEE = 3
-"""His ``payouts`` row, his posting, his pocket."""
-ROWS_A_PAGE = 6
-"""Lane, batch, market, the escrow's posting, and two to spare."""
 FIRST_CURSOR = "00000000-0000-0000-0000-000000000000"
-"""Sorts before every account."""
+"""The smallest uuid, before every account."""
 
 
 def flip(draft: Draft, command: ResolveMarket, market: Market) -> None:
@@ -66,7 +56,7 @@ def page(draft: Draft, market_id: MarketId) -> None:
     assert market.outcome is not None, "a market that is being settled has its outcome"
     found = draft.facts.pages.get(market_id)
     if found is None:
-        draft.lack.pages[market_id] = _request(draft, market, market.outcome, settlement)
+        draft.lacking().pages[market_id] = _request(draft, market, market.outcome, settlement)
         return
     draft.offset, draft.index = settlement.offset, settlement.index
     _close(draft, market, found)
@@ -85,11 +75,11 @@ def page(draft: Draft, market_id: MarketId) -> None:
 
 
 def _request(draft: Draft, market: Market, outcome: Outcome, settlement: Settlement) -> PageRequest:
-    """Ask for no more than the budget holds: first the dead orders, then the payees."""
+    """Return a request for as many dead orders, then payees, as the budget holds."""
     limits = draft.limits
-    rows = min(limits.rows - ROWS_A_PAGE, limits.fills * ROWS_A_PAYEE)
+    rows = min(limits.rows - ROWS_PER_PAGE, limits.fills * ROWS_PER_PAYEE)
     events = limits.event_bytes // EVENT_BYTES_MAX - 2
-    most = max(1, min(rows // ROWS_A_PAYEE, events))
+    most = max(1, min(rows // ROWS_PER_PAYEE, events))
     return PageRequest(market.key, outcome, settlement.cursor, most)
 
 
@@ -112,8 +102,8 @@ def _pay(draft: Draft, market: Market, outcome: Outcome, payee: Payee) -> int:
 
 
 def _purse_of_payee(draft: Draft, payee: Payee) -> Purse:
-    """Return a purse with what the page read: the pocket here, which exists for sure or not."""
-    home: Lane = draft.state.home.lane
+    """Return a purse whose pocket in this lane is as the page read it, with or without a row."""
+    home: LaneId = draft.state.home.lane
     cached = draft.state.accounts.get(payee.account_id)
     pockets = dict(cached or {})
     pockets.pop(home, None)

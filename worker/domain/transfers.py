@@ -1,29 +1,32 @@
 """Deposits and withdrawals, and the gathering of money that is spread over lanes.
 
-A deposit lands in the wallet; the first one creates the account. A withdrawal draws like an order.
-One that lost a race is gathered first: batches that answer nothing move one further pocket at a
-time into the account's pocket of this lane, from which nobody draws. Then it is answered without
-draws: paid, or everything goes back to the wallet.
+A deposit goes to the wallet, and the first deposit creates the account. A withdrawal draws like an
+order. If it lost a race, its money is gathered first. Batches that answer nothing move one further
+pocket at a time into the account's pocket of this lane, from which no other lane draws. Then the
+withdrawal is answered without draws. It is paid, or everything goes back to the wallet.
 """
 
 from dataclasses import dataclass
 
 from worker.domain import ids
 from worker.domain.commands import Deposit, Withdraw
-from worker.domain.draft import Draft, TransferRow
+from worker.domain.draft import Draft
 from worker.domain.events import (
     REMEMBERED,
     Deposited,
     Duplicate,
     EventType,
     First,
+    IdConflict,
     Reason,
     TransferRejected,
     Withdrawn,
 )
+from worker.domain.facts import TransferAnswer
 from worker.domain.orders import at_home
-from worker.domain.state import StreamKind, TransferAnswer
-from worker.domain.units import TRANSFER_MAX, WALLET, AccountId, Lane, Money
+from worker.domain.rows import ROWS_PER_SOURCE, ROWS_PER_WITHDRAWAL, TransferRow
+from worker.domain.state import StreamKind
+from worker.domain.units import TRANSFER_MAX, WALLET, AccountId, LaneId, Money
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +34,7 @@ class Gathering:
     """Move up to ``amount`` from one pocket of an account into its pocket of this lane."""
 
     account_id: AccountId
-    source: Lane
+    source: LaneId
     amount: Money
 
 
@@ -61,10 +64,17 @@ def withdraw(draft: Draft, command: Withdraw) -> None:
     if not purse.exists:
         _reject(draft, command, Reason.UNKNOWN_ACCOUNT)
     elif command.amount <= purse.spendable:
-        # No more than goes out: what stayed in this pocket no other lane could draw.
+        # Draw only what goes out, since no other lane could draw a remainder from here.
         purse.exact_draws = True
-        purse.cover(command.amount)
-        purse.move(purse.home, -command.amount)
+        draws = purse.draws(command.amount, purse.own, purse.pockets)
+        draws_max = (draft.limits.rows - draft.rows() - ROWS_PER_WITHDRAWAL) // ROWS_PER_SOURCE
+        if len(draws) > draws_max:
+            # The first of its batch: any other would have begun the next one. What is drawn now
+            # goes on to the wallet, and later batches draw the rest.
+            purse.pay(0, draws[: max(1, draws_max)])
+            draft.cut = True
+            return
+        purse.pay(command.amount, draws)
         draft.cash_in_net -= command.amount
         body = Withdrawn(command.transfer_id, command.amount)
         _remember(draft, command, draft.emit(command.account_id, body, None), None)
@@ -74,7 +84,7 @@ def withdraw(draft: Draft, command: Withdraw) -> None:
 
 
 def send_home(draft: Draft) -> None:
-    """Put back into the wallets what no withdrawal took: nobody draws from a transfers lane."""
+    """Put cash that no withdrawal took back into the wallets. No lane draws from this one."""
     if draft.state.home.kind is StreamKind.TRANSFERS:
         for purse in draft.purses.values():
             if purse.known and purse.own:
@@ -82,7 +92,7 @@ def send_home(draft: Draft) -> None:
 
 
 def gather(draft: Draft, gatherings: tuple[Gathering, ...]) -> None:
-    """Move what each gathering names, as far as it is there. Answers nothing."""
+    """Move the amount of each gathering, as far as its source has it. Answers nothing."""
     for gathering in gatherings:
         purse = draft.purse(gathering.account_id)
         if draft.refresh(gathering.account_id, purse):
@@ -92,17 +102,15 @@ def gather(draft: Draft, gatherings: tuple[Gathering, ...]) -> None:
 
 
 def _answered(draft: Draft, command: Deposit | Withdraw) -> bool:
-    """Answer a transfer that needs no look at money; return False if it does."""
+    """Answer a transfer whose answer does not depend on money. Return whether it was answered."""
     if not at_home(draft, command.account_id):
         _reject(draft, command, Reason.WRONG_PARTITION)
         return True
     known = _answer_of(draft, command)
     if known is not None:
-        if known.deposit is isinstance(command, Deposit) and known.amount == command.amount:
-            body = Duplicate(known.first, transfer_id=command.transfer_id)
-            draft.emit(command.account_id, body, None)
-        else:
-            _reject(draft, command, Reason.DUPLICATE_ID_DIFFERENT_PAYLOAD)
+        same = known.deposit is isinstance(command, Deposit) and known.amount == command.amount
+        body = (Duplicate if same else IdConflict)(known.first, transfer_id=command.transfer_id)
+        draft.emit(command.account_id, body, None)
         return True
     if not 0 < command.amount <= TRANSFER_MAX:
         _reject(draft, command, Reason.BAD_AMOUNT)
@@ -120,11 +128,11 @@ def _answer_of(draft: Draft, command: Deposit | Withdraw) -> TransferAnswer | No
 
 
 def _reject(draft: Draft, command: Deposit | Withdraw, reason: Reason) -> None:
-    """Refuse; what is not remembered first makes sure that the id is not known already."""
+    """Refuse a transfer. If the refusal is not remembered, make sure first that the id is new."""
     ref = (command.account_id, command.transfer_id)
-    elsewhere = reason in (Reason.WRONG_PARTITION, Reason.DUPLICATE_ID_DIFFERENT_PAYLOAD)
+    elsewhere = reason is Reason.WRONG_PARTITION
     if reason not in REMEMBERED and not elsewhere and ref not in draft.facts.transfers:
-        draft.lack.transfers.add(ref)
+        draft.lacking().transfers.add(ref)
     body = TransferRejected(command.transfer_id, command.amount, reason)
     seq = draft.emit(command.account_id, body, None)
     if reason in REMEMBERED:

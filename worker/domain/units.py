@@ -1,44 +1,64 @@
-"""Numbers with a unit in their type, and their limits.
-
-All money is in one unnamed smallest unit (``payout`` 100 makes it a cent). Everything that can
-travel on the wire stays below 2**53, so that every JSON reader keeps it exact.
-"""
+"""Numbers with a unit in their type, and their limits. Some are of the language of senders."""
 
 from typing import Final, NewType
 
-MarketId = NewType("MarketId", str)
-"""The client's name of a market, ``[A-Za-z0-9._:-]{1,64}``. Also the record key of its commands."""
-AccountId = NewType("AccountId", str)
-"""The client's name of an account; same alphabet."""
-OrderId = NewType("OrderId", str)
-"""The client's name of an order, unique per market and account, for ever."""
-TransferId = NewType("TransferId", str)
-"""The client's name of a deposit or withdrawal, unique per account, for ever."""
-Lane = NewType("Lane", int)
-"""One partition of one stream, numbered over all streams; -1 is the wallet."""
-Price = NewType("Price", int)
-"""Money per contract, strictly between 0 and the market's payout."""
-Quantity = NewType("Quantity", int)
-"""Contracts."""
-Money = NewType("Money", int)
-"""An amount in the smallest unit; signed where it is a change."""
+from producers.language import (
+    ID_PATTERN,
+    JSON_INTEGER_MAX,
+    PAYOUT_MAX,
+    PAYOUT_MIN,
+    QUANTITY_MAX,
+    TITLE_CHARS_MAX,
+    TRANSFER_MAX,
+    AccountId,
+    MarketId,
+    Money,
+    OrderId,
+    Price,
+    Quantity,
+    TransferId,
+)
+
+__all__ = [
+    "CASH_MAX",
+    "ESCROW",
+    "ID_PATTERN",
+    "JSON_INTEGER_MAX",
+    "OPEN_ORDERS_PER_ACCOUNT_MAX",
+    "OPEN_ORDERS_PER_LANE_MAX",
+    "OUTSIDE",
+    "PAYOUT_MAX",
+    "PAYOUT_MIN",
+    "QUANTITY_MAX",
+    "TITLE_CHARS_MAX",
+    "TRANSFER_MAX",
+    "WALLET",
+    "AccountId",
+    "LaneId",
+    "MarketId",
+    "Money",
+    "Offset",
+    "OrderId",
+    "Price",
+    "Quantity",
+    "TransferId",
+]
+
+LaneId = NewType("LaneId", int)
+"""One partition of one stream, numbered over all streams. The number -1 is the wallet."""
 Offset = NewType("Offset", int)
 """A Kafka offset of the input partition."""
 
-WALLET: Final = Lane(-1)
-"""The pocket where deposits land."""
-ESCROW: Final = Lane(-2)
-"""Pseudo-lane of a market's escrow in the ledger; the account is the market."""
-OUTSIDE: Final = Lane(-3)
+WALLET: Final = LaneId(-1)
+"""The pocket that deposits go to."""
+ESCROW: Final = LaneId(-2)
+"""Pseudo-lane of a market's escrow in the ledger. The account is the market."""
+OUTSIDE: Final = LaneId(-3)
 """Pseudo-lane of EXTERNAL in the ledger: money that enters or leaves. It has no balance row."""
 
-JSON_INTEGER_MAX: Final = 2**53 - 1
-PAYOUT_MIN: Final = 2
-PAYOUT_MAX: Final = 1_000_000
-QUANTITY_MAX: Final = 10**9
-TRANSFER_MAX: Final = Money(10**13)
 CASH_MAX: Final = Money(9 * 10**15)
-"""All cash of the exchange; divided among the transfer lanes, each of which keeps its share."""
-OPEN_ORDERS_MAX: Final = 1_000
+"""Limit of all cash of the exchange. Each transfers lane keeps to an equal share of the limit."""
+OPEN_ORDERS_PER_ACCOUNT_MAX: Final = 1_000
 """Resting orders of one account in one market."""
-TITLE_CHARS_MAX: Final = 200
+OPEN_ORDERS_PER_LANE_MAX: Final = 1_000_000
+"""Resting orders in all books of a lane, unless a setting says otherwise."""

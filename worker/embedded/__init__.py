@@ -1,8 +1,9 @@
 """Apache Kafka and PostgreSQL on this machine, for the demo and the tests.
 
-The real servers, from wheels and jars that a package client fetches: no container, no root
-rights, no fake. Nothing of them outlives the Python process that started them, however it ends.
-Calls block; from a coroutine use `asyncio.to_thread`. Nothing here is used by a deployed worker.
+Both are the real servers, from wheels and jars that a package client fetches. They need neither a
+container nor root, and no part of them outlives the Python process that started them, however that
+process ends. Calls block, so use `asyncio.to_thread` in a coroutine. Deployed workers never import
+this package.
 """
 
 from worker.embedded.kafka import EmbeddedKafka

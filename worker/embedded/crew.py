@@ -1,6 +1,6 @@
-"""Python programs of this project as processes: workers and producers, for demo, stress and tests.
+"""Workers and producers as processes, for the demo, the stress test and the tests.
 
-Each logs to a file of its own; none outlives the `with`, nor the process that started it.
+Each process logs to its own file. None outlives the `with` block, nor the process that started it.
 """
 
 import os
@@ -19,25 +19,25 @@ from worker.embedded.process import LOG_LINES_SHOWN, Child, Home
 WORKER: Final = ("worker", "run")
 STOP_DEADLINE_S: Final = 15.0
 ROOT: Final = Path(__file__).parents[2]
-"""Where `worker` and `producers` are imported from, also by the processes."""
+"""Directory from which the processes import `worker` and `producers`."""
 
 
 class Crew:
     """Processes that share settings. Use as a context manager, or call `stop`."""
 
     def __init__(self, settings: Mapping[str, str]) -> None:
-        """Give the processes ``settings``, and nothing else that begins with PARITY_."""
+        """Set ``settings`` in the environment of the processes, and no other PARITY_ variable."""
         self._home = Home(None, "parity-crew-")
         inherited = {n: v for n, v in os.environ.items() if not n.startswith("PARITY_")}
         path = os.pathsep.join(filter(None, (str(ROOT), inherited.get("PYTHONPATH"))))
         self._environment = {**inherited, **settings, "PYTHONPATH": path}
         self._children: dict[str, Child] = {}
         self.workers: dict[str, Child] = {}
-        """Those that were started as workers and not killed, by name."""
+        """Workers that were started and not killed, by name."""
 
     @property
     def logs(self) -> Path:
-        """Where each process writes ``<name>.log``, as long as the crew is not stopped."""
+        """Directory of the log files ``<name>.log``, until the crew is stopped."""
         return self._home.path
 
     def start(self, name: str, *arguments: str) -> Child:
@@ -48,12 +48,12 @@ class Crew:
         return child
 
     def start_worker(self, name: str) -> Child:
-        """Start a worker, which takes part as soon as the consumer group lets it."""
+        """Start a worker, which joins the consumer group when it is ready."""
         child = self.workers[name] = self.start(name, *WORKER)
         return child
 
     def kill_worker(self, name: str) -> Child:
-        """Kill a worker, which can finish nothing any more."""
+        """Kill a worker, without a chance to finish anything."""
         child = self.workers.pop(name)
         child.end(SIGKILL, deadline_s=STOP_DEADLINE_S)
         return child
@@ -62,10 +62,10 @@ class Crew:
         """Raise EmbeddedError if a worker has ended by itself."""
         for child in self.workers.values():
             if child.exit_code is not None:
-                raise child.error(f"ended with {child.exit_code}, unasked")
+                raise child.error(f"ended unexpectedly, exit code {child.exit_code}")
 
     def tails(self) -> str:
-        """Return the last lines of every log, for whoever wants to know what went wrong."""
+        """Return the last lines of every log, to see what went wrong."""
         shown = []
         for log in sorted(self.logs.glob("*.log")):
             lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
@@ -73,7 +73,7 @@ class Crew:
         return "\n".join(shown)
 
     def stop(self) -> None:
-        """Ask all to end, then see that they do. Safe to repeat."""
+        """Send SIGTERM to all processes and wait for their end. Safe to repeat."""
         for child in self._children.values():
             child.send(SIGTERM)
         for child in self._children.values():
@@ -90,7 +90,7 @@ class Crew:
 
 @contextmanager
 def sigterm_interrupts() -> Iterator[None]:
-    """Let SIGTERM end this program as Ctrl-C does, so that everything is stopped on the way."""
+    """End this program on SIGTERM as on Ctrl-C, so that it stops everything it started."""
 
     def interrupt(_number: int, _frame: FrameType | None) -> None:
         raise KeyboardInterrupt

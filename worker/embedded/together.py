@@ -1,4 +1,4 @@
-"""PostgreSQL and Apache Kafka, started at the same time, for those who need both or either."""
+"""PostgreSQL and Apache Kafka, started at the same time, or only one of them."""
 
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -14,7 +14,7 @@ DATABASE: Final = "parity"
 
 @dataclass(frozen=True, slots=True)
 class Servers:
-    """Where they are; ``notes`` says of each that was started here how long it took."""
+    """Addresses of both. ``notes`` has a line about each server that was started here."""
 
     database_url: str
     bootstrap: str
@@ -23,7 +23,10 @@ class Servers:
 
 @contextmanager
 def servers(database_url: str | None = None, bootstrap: str | None = None) -> Iterator[Servers]:
-    """Start what is not given, with an empty database; stop it at the end. Raises EmbeddedError."""
+    """Start what is not given, with an empty database, and stop it at the end.
+
+    Raises EmbeddedError.
+    """
     with ExitStack() as stack:
         with ThreadPoolExecutor() as threads:
             postgres: Future[EmbeddedPostgres] | None = None

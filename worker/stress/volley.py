@@ -1,4 +1,4 @@
-"""One volley: fund, open, fire at once, wait for every answer, and look at the books."""
+"""One volley: fund, open, fire everything at once, wait for every answer, compare the books."""
 
 import asyncio
 import json
@@ -10,34 +10,30 @@ from random import Random
 from typing import Any, Final
 
 from producers.client import OrderPublisher
-from producers.commands import Publishable
+from producers.encode import Publishable
 from worker.adapters.kafka.reader import AiokafkaReader
 from worker.adapters.postgres.evidence import Evidence, Holdings
-from worker.adapters.system import system
 from worker.domain import ids
 from worker.domain.commands import Deposit, OpenMarket, PlaceOrder, Side, TimeInForce
 from worker.domain.units import AccountId, MarketId, Money, OrderId, Price, Quantity, TransferId
-from worker.errors import ParityError
+from worker.errors import ConfigError
 from worker.ports import Record, TopicPartition
+from worker.stage.program import SYSTEM, Deadline
+from worker.stage.show import Line, Show, equal, least, zero
 
 ACCOUNTS: Final = 9
 DEPOSIT: Final = Money(3_000)
-"""Little against what the orders would cost, so that they fight for it."""
+"""Much less than the orders would cost, so that they compete for the money."""
 PAYOUT: Final = 100
 PRICES: Final = (48, 49, 50, 51, 52)
 QUANTITY_MAX: Final = 10
 DEADLINE_S: Final = 90.0
 POLL_S: Final = 0.1
-SYSTEM: Final = system()
-
-
-class Unanswered(ParityError):
-    """The system did not answer by the deadline."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What a run calls its things; ``run`` is in no other run's names."""
+    """The ids of one run. No other run has ``run`` in its ids."""
 
     run: str
     markets: tuple[MarketId, ...]
@@ -45,7 +41,7 @@ class Names:
 
     @classmethod
     def of_run(cls, run: str, markets: int) -> "Names":
-        """Name everything."""
+        """Return the ids of a run."""
         return cls(
             run,
             tuple(MarketId(f"stress-{run}.market-{n}") for n in range(markets)),
@@ -54,8 +50,8 @@ class Names:
 
 
 @dataclass(slots=True)
-class Heard:
-    """What the topics said of a run: commands that were answered, and trades."""
+class AnswerCounts:
+    """The answers to a run's commands and the trades between its orders, each counted once."""
 
     answered: set[tuple[str, ...]] = field(default_factory=set)
     trades: set[str] = field(default_factory=set)
@@ -69,15 +65,15 @@ class Heard:
                 self.answered.add((event["market_id"],))
             case "ORDER_FILLED":
                 self.trades.add(event["trade_id"])
-            case "ORDER_ACCEPTED" | "ORDER_REJECTED":
+            case "ORDER_ACCEPTED" | "ORDER_REJECTED" | "ID_CONFLICT":
                 self.answered.add((event["market_id"], event["order_id"]))
             case _:
                 pass
 
 
 @dataclass(frozen=True, slots=True)
-class Proof:
-    """What a run comes to."""
+class StressReport:
+    """The result of a run."""
 
     fired: int
     answered: int
@@ -87,18 +83,22 @@ class Proof:
 
     @property
     def passed(self) -> bool:
-        """Return whether the books are right, and every order was answered."""
+        """Return whether the books are right and every order was answered."""
+        return all(line.ok for line in self.proof())
+
+    def proof(self) -> Sequence[Line]:
+        """Return every condition of a pass."""
         return (
-            self.answered == self.fired
-            and self.trades > 0
-            and self.after.ledger_sum == 0
-            and self.after.postings == 2 * self.trades
-            and self.after.cash == self.before.cash
-            and self.after.negative_balances == 0
+            equal("orders fired / answered", self.fired, self.answered),
+            least("trades", self.trades, 1),
+            zero("trade ledger sum", self.after.ledger_sum),
+            equal("trade postings / two per trade", self.after.postings, 2 * self.trades),
+            equal("cash before / after", self.before.cash, self.after.cash),
+            zero("negative balances", self.after.negative_balances),
         )
 
     def lines(self) -> Sequence[str]:
-        """Return the article's lines."""
+        """Return the report in the words of the article."""
         return (
             "=== consistency proof ===",
             f"orders fired: {self.fired}",
@@ -110,7 +110,7 @@ class Proof:
 
 
 def orders_of(names: Names, count: int, random: Random) -> list[PlaceOrder]:
-    """Return orders that conflict: any account, any market, the same few prices."""
+    """Return orders that conflict: every account, every market, the same few prices."""
     return [
         PlaceOrder(
             market_id=names.markets[number % len(names.markets)],
@@ -125,24 +125,39 @@ def orders_of(names: Names, count: int, random: Random) -> list[PlaceOrder]:
     ]
 
 
+def require_stream(record: Record, streams: tuple[str, str]) -> None:
+    """Raise ConfigError if the event is of other streams than the settings name.
+
+    The keys of markets contain their stream, so the books would be looked for in vain.
+    """
+    named = dict(record.headers).get("ce_source") or b""
+    source = named.decode(errors="replace").removeprefix("/")
+    if source not in streams:
+        raise ConfigError(
+            f"the workers answer in stream {source}, and the settings name {' and '.join(streams)}:"
+            " set PARITY_INCARNATION as for the workers"
+        )
+
+
 class Volley:
-    """Fires at a system that is ready."""
+    """Fires at a system that is running."""
 
     def __init__(
         self,
         names: Names,
         *,
-        stream: str,
+        streams: tuple[str, str],
         evidence: Evidence,
         reader: AiokafkaReader,
         publishers: Sequence[OrderPublisher],
+        show: Show,
     ) -> None:
-        self._names, self._stream, self._evidence = names, stream, evidence
-        self._reader, self._publishers = reader, publishers
-        self._heard = Heard()
+        self._names, self._streams, self._evidence = names, streams, evidence
+        self._reader, self._publishers, self._show = reader, publishers, show
+        self._counts = AnswerCounts()
         self._position: dict[TopicPartition, int] = {}
 
-    async def fire(self, count: int) -> Proof:
+    async def fire(self, count: int) -> StressReport:
         """Fund, open, fire ``count`` orders, and compare. Raises ParityError, PublisherError."""
         names = self._names
         self._position = await self._reader.ends()
@@ -158,15 +173,15 @@ class Volley:
         ]
         await self._publish([*deposits, *opened])
         asked = {(name,) for name in (*names.accounts, *names.markets)}
-        await self._until_answered("deposits and markets", asked)
+        await self._until_answered("setup", asked)
         before = await self._holdings()
         orders = orders_of(names, count, SYSTEM.random)
         await self._publish(orders)
         fired = {(order.market_id, order.order_id) for order in orders}
         await self._until_answered("orders", fired)
         after = await self._holdings()
-        heard = self._heard
-        return Proof(count, len(heard.answered & fired), len(heard.trades), before, after)
+        counts = self._counts
+        return StressReport(count, len(counts.answered & fired), len(counts.trades), before, after)
 
     async def _publish(self, commands: Sequence[Publishable]) -> None:
         """Send all at once, dealt to the publishers."""
@@ -174,17 +189,16 @@ class Volley:
         await asyncio.gather(*(publisher.publish(command) for command, publisher in dealt))
 
     async def _until_answered(self, what: str, asked: AbstractSet[tuple[str, ...]]) -> None:
-        """Read on until all are answered, and what stands behind the answers has been read."""
-        deadline = SYSTEM.clock() + DEADLINE_S
-        while missing := asked - self._heard.answered:
-            if SYSTEM.clock() > deadline:
-                text = f"waited {DEADLINE_S:g} s for the answers to {what}"
-                raise Unanswered(f"{text}, {len(missing)} are missing: does a worker run?")
+        """Read until all are answered, and then up to the present end of every topic."""
+        deadline = Deadline(f"the answers to {what}", DEADLINE_S)
+        while missing := asked - self._counts.answered:
+            deadline.require(f"{len(missing)} are missing: does a worker run?")
             await self._read()
+            self._show.bar(what, len(asked & self._counts.answered), len(asked), "answered")
+        # An order's trades may come after its first answer.
         for partition, end in (await self._reader.ends()).items():
             while self._position[partition] < end:
-                if SYSTEM.clock() > deadline:
-                    raise Unanswered(f"waited {DEADLINE_S:g} s for offset {end} of {partition}")
+                deadline.require(f"{partition} does not reach offset {end}")
                 await self._read()
 
     async def _read(self) -> None:
@@ -197,10 +211,11 @@ class Volley:
         event = json.loads(record.value or b"{}")
         mine = {event.get("market_id"), event.get("account_id")}
         if mine & {*self._names.markets, *self._names.accounts}:
-            self._heard.note(event)
+            require_stream(record, self._streams)
+            self._counts.note(event)
 
     async def _holdings(self) -> Holdings:
-        names, stream = self._names, self._stream
+        names, (stream, _) = self._names, self._streams
         accounts = [ids.account_key(name) for name in names.accounts]
         markets = [ids.market_key(stream, name) for name in names.markets]
-        return await self._evidence.holdings(accounts, markets, sorted(self._heard.trades))
+        return await self._evidence.holdings(accounts, markets, sorted(self._counts.trades))

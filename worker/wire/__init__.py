@@ -1,8 +1,8 @@
-"""Where types change: bytes become commands, events become bytes, and nowhere else.
+"""Conversion between bytes and the domain's types, which happens nowhere else.
 
-    bytes -> command        commands.py   strict and closed; never raises, whatever the bytes
-    event -> bytes          events.py     fixed field order; what consumers read
+    bytes -> command        decode.py     strict and closed, never raises, whatever the bytes
+    event -> bytes          events.py     fixed field order, read by consumers
     batch -> journal text   journal.py    the published records, byte for byte, to send again
 
-No rule of the exchange lives here: whether a price fits its market is the domain's business.
+This package has no rule of the exchange. The domain decides whether a price fits its market.
 """

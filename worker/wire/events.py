@@ -1,8 +1,9 @@
 """Events to bytes, and back for consumers.
 
-One event is one line of compact ASCII JSON with a fixed field order, so that the same event is
-always the same bytes. Absent fields are left out, never null. Ids and numbers go in as they are:
-an id comes through ``commands``, whose alphabet needs no escaping. Free text is escaped.
+One event is one line of compact ASCII JSON with a fixed field order, so that the same event always
+has the same bytes. Absent fields are left out, never null. Ids need no escaping, since ``decode``
+restricts their alphabet. Free text is escaped. A word of an enumeration has ``!s``: without it,
+formatting takes four times as long.
 """
 
 from collections.abc import Mapping
@@ -24,6 +25,7 @@ from worker.domain.events import (
     Duplicate,
     Event,
     EventType,
+    IdConflict,
     MarketOpened,
     MarketResolved,
     MarketSettled,
@@ -51,6 +53,7 @@ TYPES: Final[Mapping[type[Body], EventType]] = {
     CancelRejected: EventType.CANCEL_REJECTED,
     CommandRejected: EventType.COMMAND_REJECTED,
     Duplicate: EventType.DUPLICATE,
+    IdConflict: EventType.ID_CONFLICT,
     MarketOpened: EventType.MARKET_OPENED,
     MarketResolved: EventType.MARKET_RESOLVED,
     Payout: EventType.PAYOUT,
@@ -69,9 +72,9 @@ def encode(event: Event, kind: StreamKind) -> bytes:
 
 
 def text(event: Event, kind: StreamKind) -> str:
-    """Return what ``encode`` returns, as text: ASCII without a newline or tab.
+    """Return the value of ``encode`` as text, ASCII without a newline or tab.
 
-    In a transfers stream the subject is the account, so no body there names it again.
+    The subject of a transfers stream is the account, so its bodies do not repeat the account.
     """
     subject = "" if event.subject is None else f'"{_SUBJECTS[kind]}":"{event.subject}",'
     market_seq = "" if event.market_seq is None else f'"market_seq":{event.market_seq},'
@@ -90,7 +93,7 @@ def _body(body: Body) -> str:
             return _market(body)
         case Deposited() | Withdrawn() | TransferRejected():
             return _transfer(body)
-        case CancelRejected() | CommandRejected() | Duplicate():
+        case CancelRejected() | CommandRejected() | Duplicate() | IdConflict():
             return _refusal(body)
         case _ as never:
             assert_never(never)
@@ -101,25 +104,25 @@ def _order(body: OrderAccepted | OrderFilled | OrderCancelled | OrderRejected) -
         case OrderAccepted():
             return (
                 f'"account_id":"{body.account_id}","order_id":"{body.order_id}",'
-                f'"side":"{body.side}","price":{body.price},"quantity":{body.quantity},'
-                f'"time_in_force":"{body.time_in_force}"'
+                f'"side":"{body.side!s}","price":{body.price},"quantity":{body.quantity},'
+                f'"time_in_force":"{body.time_in_force!s}"'
             )
         case OrderFilled():
             return (
                 f'"trade_id":"{body.trade_id}","price":{body.price},"quantity":{body.quantity},'
-                f'"taker_side":"{body.taker_side}","buyer":{_party(body.buyer)},'
+                f'"taker_side":"{body.taker_side!s}","buyer":{_party(body.buyer)},'
                 f'"seller":{_party(body.seller)},'
                 f'"postings":[{",".join(map(_posting, body.postings))}]'
             )
         case OrderCancelled():
             return (
                 f'"account_id":"{body.account_id}","order_id":"{body.order_id}",'
-                f'"cancelled_quantity":{body.cancelled_quantity},"reason":"{body.reason}"'
+                f'"cancelled_quantity":{body.cancelled_quantity},"reason":"{body.reason!s}"'
             )
         case OrderRejected():
             return (
                 f'"account_id":"{body.account_id}","order_id":"{body.order_id}",'
-                f'"reason":"{body.reason}"'
+                f'"reason":"{body.reason!s}"'
             )
         case _ as never:
             assert_never(never)
@@ -135,7 +138,7 @@ def _party(party: Party) -> str:
 
 def _posting(posting: Posting) -> str:
     account = ESCROW_NAME if posting.account_id is None else posting.account_id
-    return f'{{"account_id":"{account}","amount":{posting.amount},"kind":"{posting.kind}"}}'
+    return f'{{"account_id":"{account}","amount":{posting.amount},"kind":"{posting.kind!s}"}}'
 
 
 def _market(body: MarketOpened | MarketResolved | Payout | MarketSettled) -> str:
@@ -146,7 +149,7 @@ def _market(body: MarketOpened | MarketResolved | Payout | MarketSettled) -> str
                 f'"operator_id":"{body.operator_id}"'
             )
         case MarketResolved():
-            return f'"outcome":"{body.outcome}","operator_id":"{body.operator_id}"'
+            return f'"outcome":"{body.outcome!s}","operator_id":"{body.operator_id}"'
         case Payout():
             return (
                 f'"account_id":"{body.account_id}","quantity":{body.quantity},'
@@ -159,31 +162,32 @@ def _market(body: MarketOpened | MarketResolved | Payout | MarketSettled) -> str
 
 
 def _transfer(body: Deposited | Withdrawn | TransferRejected) -> str:
-    reason = f',"reason":"{body.reason}"' if isinstance(body, TransferRejected) else ""
+    reason = f',"reason":"{body.reason!s}"' if isinstance(body, TransferRejected) else ""
     return f'"transfer_id":"{body.transfer_id}","amount":{body.amount}{reason}'
 
 
-def _refusal(body: CancelRejected | CommandRejected | Duplicate) -> str:
+def _refusal(body: CancelRejected | CommandRejected | Duplicate | IdConflict) -> str:
     match body:
         case CancelRejected():
             return (
                 f'"account_id":"{body.account_id}","order_id":"{body.order_id}",'
-                f'"reason":"{body.reason}"'
+                f'"reason":"{body.reason!s}"'
             )
         case CommandRejected():
-            told = encode_basestring_ascii(body.detail or "")
-            detail = "" if body.detail is None else f',"detail":{told}'
+            escaped = encode_basestring_ascii(body.detail or "")
+            detail = "" if body.detail is None else f',"detail":{escaped}'
             return (
                 f"{_id('account_id', body.account_id)}{_id('operator_id', body.operator_id)}"
-                f'"reason":"{body.reason}"{detail}'
+                f'"reason":"{body.reason!s}"{detail}'
             )
-        case Duplicate():
+        case Duplicate() | IdConflict():
             first = body.first
-            reason = "" if first.reason is None else f',"reason":"{first.reason}"'
+            operator_id = body.operator_id if isinstance(body, Duplicate) else None
+            reason = "" if first.reason is None else f',"reason":"{first.reason!s}"'
             return (
                 f"{_id('account_id', body.account_id)}{_id('order_id', body.order_id)}"
-                f"{_id('transfer_id', body.transfer_id)}{_id('operator_id', body.operator_id)}"
-                f'"first":{{"type":"{first.type}","seq":{first.seq}{reason}}}'
+                f"{_id('transfer_id', body.transfer_id)}{_id('operator_id', operator_id)}"
+                f'"first":{{"type":"{first.type!s}","seq":{first.seq}{reason}}}'
             )
         case _ as never:
             assert_never(never)
@@ -196,8 +200,8 @@ def _id(name: str, value: str | None) -> str:
 def headers(stream: str, partition: int, seq: int, kind: str, time_ms: int) -> Headers:
     """Return the CloudEvents headers (binary mode) of an event of ``stream``.
 
-    They depend on nothing but the arguments, so that a repeat has the same bytes. ``ce_time`` is
-    left out where no calendar has the time.
+    The headers depend only on the arguments, so that a repeat has the same bytes. ``ce_time`` is
+    left out for a time outside the years 1970 to 9999.
     """
     return (
         *_same_in_stream(stream),
@@ -292,15 +296,15 @@ _READERS: Final[Mapping[EventType, TypeAdapter[Body]]] = {
 def decode(value: bytes, kind: StreamKind) -> Event:
     """Return the event in a record value of a stream of ``kind``, for consumers.
 
-    Fields that this version does not know are passed over. Raises ValueError when it is no event
-    of a type that this version knows.
+    Unknown fields are ignored. Raises ValueError if the value is no event, or one of a type that
+    this version does not know.
     """
     wire = _Envelope.model_validate_json(value, strict=True)
     filled = wire.type is EventType.ORDER_FILLED
     body = _filled(value) if filled else _READERS[wire.type].validate_json(value, strict=True)
     transfers = kind is StreamKind.TRANSFERS
-    if transfers and isinstance(body, CommandRejected | Duplicate):
-        # There the field names the subject and is not said twice.
+    if transfers and isinstance(body, CommandRejected | Duplicate | IdConflict):
+        # In a transfers stream the field is the subject, and the body does not repeat it.
         body = replace(body, account_id=None)
     return Event(
         seq=wire.seq,

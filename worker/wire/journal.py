@@ -1,10 +1,10 @@
-"""The ``events`` of a batch row: one line a record, from which that record is published.
+"""The ``events`` of a batch row, one line per record. The record is published from its line.
 
-An event is its key, a tab and its value. The key stands plain if it is of the ids' alphabet, else
-as ``~`` and base64; nothing at all is a null key. A dead letter is ``!`` and a JSON object.
+An event is its key, a tab and its value. A key in the alphabet of ids is written as it is, another
+as ``~`` and base64, and a null key as nothing. A dead letter is ``!`` and a JSON object.
 
-Publishing after a commit and publishing again after a crash both go through ``decode``, so a
-repeat is byte-identical: nothing that differs by owner or time of day enters it.
+Publishing after a commit and again after a crash both use ``decode``. A repeat is byte-identical,
+since no line depends on the owner or the time of day.
 """
 
 import json
@@ -15,27 +15,30 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
+from worker.domain.commands import HEADER_NAME_ERRORS
 from worker.domain.events import DeadLetter, Event
 from worker.domain.state import StreamKind
 from worker.ports import Outgoing
 from worker.wire import events
-from worker.wire.commands import Headers, record_sha
+from worker.wire.decode import Headers, is_id, record_sha
 
-DEAD_LETTER_BYTES_MAX: Final = 96 * 1024
-"""No dead letter's line is longer, and no dead letter larger when published."""
 ORIGINAL_BYTES_MAX: Final = 65_536
-"""A buried record is kept whole up to here: key, value and headers together."""
+"""Size of key, value and headers together up to which a dead letter keeps the whole record.
+
+In base64 and with its other fields it stays below ``domain.plan.DEAD_LETTER_BYTES_MAX``.
+"""
 KEY_BYTES_MAX: Final = 1_024
-"""What is kept of the key of a record that is larger, and of an unreadable record's event."""
+"""Bytes kept of the key of a larger record, and in the event of an unreadable record."""
 HEADERS_BYTES_MAX: Final = 16_384
-"""What is kept of the headers of a record that is larger; whole headers, from the first."""
+"""Bytes kept of the headers of a larger record, as whole headers from the first on."""
 HEADER_FRAME_BYTES: Final = 16
-"""Counted for each header, so that many empty ones are no way around the limit."""
+"""Bytes added for each header, so that many empty headers cannot evade the limit."""
+SEQ_DIGITS_MAX: Final = 19
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Route:
-    """Where the records of one lane go. ``topic`` is the input's."""
+    """The topics and partitions for the records of one lane. ``topic`` is the input topic."""
 
     stream: str
     topic: str
@@ -46,7 +49,7 @@ class Route:
 
 
 def encode(items: Sequence[Event | DeadLetter], kind: StreamKind) -> str:
-    """Return the journal text of ``items``, in their order. ASCII; a newline ends each line."""
+    """Return the journal text of ``items`` in their order, ASCII with a newline after each line."""
     keys = {item.seq: item.original.key for item in items if isinstance(item, DeadLetter)}
     return "".join(
         _dead_letter_line(item)
@@ -57,10 +60,7 @@ def encode(items: Sequence[Event | DeadLetter], kind: StreamKind) -> str:
 
 
 def decode(journal: str, route: Route) -> list[Outgoing]:
-    """Return the records to publish, in order.
-
-    Raises ValueError when the text is not ``encode``'s.
-    """
+    """Return the records to publish, in order. Raises ValueError if ``journal`` is malformed."""
     *lines, rest = journal.split("\n")
     if rest:
         raise ValueError("the journal ends within a line")
@@ -70,16 +70,20 @@ def decode(journal: str, route: Route) -> list[Outgoing]:
 
 
 def seq_of(headers: Headers, route: Route) -> int:
-    """Return the seq of an event of the lane that ``route`` names; 0 for any other record."""
+    """Return the seq of an event of the lane that ``route`` names, 0 for any other record."""
     source = f"{route.stream}/{route.partition}/".encode()
     for name, content in headers:
         number = (content or b"").removeprefix(source)
-        if name == "ce_id" and number != content and number.isdigit():
-            return int(number)
+        if name == "ce_id" and number != content and number_of(number):
+            return number_of(number)
     return 0
 
 
-_PLAIN_KEY: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}").fullmatch
+def number_of(digits: bytes) -> int:
+    """Return a seq, or 0 if it is none. Python refuses to convert thousands of digits."""
+    return int(digits) if digits.isdigit() and len(digits) <= SEQ_DIGITS_MAX else 0
+
+
 _EVENT_LINE: Final = re.compile(
     r"([^\t]*)\t"
     r'(\{"type":"([A-Z_]+)","seq":([0-9]+),(?:"(?:market|account)_id":"[^"]*",)?'
@@ -94,7 +98,7 @@ def _key_text(key: bytes | None) -> str:
         plain = key.decode("ascii")
     except UnicodeDecodeError:
         plain = ""
-    return plain if _PLAIN_KEY(plain) else f"~{_base64(key[:KEY_BYTES_MAX])}"
+    return plain if is_id(plain) else f"~{_base64(key[:KEY_BYTES_MAX])}"
 
 
 def _key_bytes(text: str) -> bytes | None:
@@ -130,9 +134,7 @@ def _dead_letter_line(letter: DeadLetter) -> str:
         "code": letter.reason,
         "key": _base64(kept_key),
         "value": _base64(kept_value),
-        "headers": [
-            [_base64(_name(name)), _base64(content or b"")] for name, content in kept_headers
-        ],
+        "headers": [[_base64(_name(name)), _base64(content)] for name, content in kept_headers],
     }
     if (kept_key, kept_value, kept_headers) != (key, value, headers):
         given["length"] = sum(len(part) for part in (key, value) if part) + sum(
@@ -145,7 +147,7 @@ def _dead_letter_line(letter: DeadLetter) -> str:
 def _kept(
     key: bytes | None, value: bytes | None, headers: Headers
 ) -> tuple[bytes | None, bytes | None, Headers]:
-    """Return what is kept of a record: all of it, or a prefix of each part."""
+    """Return the kept parts of a record, which are whole or prefixes."""
     sizes = [
         len(_name(name)) + len(content or b"") + HEADER_FRAME_BYTES for name, content in headers
     ]
@@ -175,8 +177,9 @@ def _dead_letter(line: str, route: Route) -> Outgoing:
         key=_bytes(given["key"]),
         value=_bytes(given["value"]),
         headers=(
-            *((_text(name), b64decode(content)) for name, content in given["headers"]),
-            # Last, because a reader takes the last of a name: the original cannot pose as ours.
+            *((_text(name), _bytes(content)) for name, content in given["headers"]),
+            # Last, because readers take the last header of a name. The original record cannot
+            # pretend to have these.
             *((name, str(content).encode()) for name, content in ours.items()),
         ),
         timestamp_ms=given["time_ms"],
@@ -184,11 +187,11 @@ def _dead_letter(line: str, route: Route) -> Outgoing:
 
 
 def _name(name: str) -> bytes:
-    return name.encode(errors="surrogatepass")
+    return name.encode(errors=HEADER_NAME_ERRORS)
 
 
 def _text(name: str) -> str:
-    return b64decode(name).decode(errors="surrogatepass")
+    return b64decode(name).decode(errors=HEADER_NAME_ERRORS)
 
 
 def _base64(content: bytes | None) -> str | None:

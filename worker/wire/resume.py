@@ -1,52 +1,43 @@
-"""What a lane still has to do for commands it has answered, as text in its row.
+"""The rest of the work for answered commands, as text in the row of a lane.
 
-Empty text means nothing: no sweep, no settlement.
+Empty text means that the lane has no sweep, no settlement and no waiting command left.
 """
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from worker.domain.book import OpenOrder
 from worker.domain.commands import Side, TimeInForce
 from worker.domain.state import Settlement, Sweep
 from worker.domain.units import AccountId, MarketId, Money, Offset, OrderId, Price, Quantity
+from worker.wire import runs
 
 BYTES_MAX = 64 * 1024
 
 
-def encode(sweep: Sweep | None, settlements: tuple[Settlement, ...]) -> str:
-    """Return the text of what is left to do."""
-    if sweep is None and not settlements:
-        return ""
-    value: dict[str, object] = {"settlements": [_settlement(s) for s in settlements]}
-    if sweep is not None:
-        order = sweep.order
-        value["sweep"] = {
-            "market_id": sweep.market_id,
-            "order": [
-                order.key,
-                order.account_id,
-                order.order_id,
-                order.side,
-                order.price,
-                order.leaves,
-                order.seq,
-            ],
-            "time_in_force": sweep.time_in_force,
-            "offset": sweep.offset,
-            "index": sweep.index,
-        }
-    return json.dumps(value, separators=(",", ":"))
+def encode(
+    sweeps: Iterable[Sweep], settlements: Iterable[Settlement], waiting: Iterable[Offset]
+) -> str:
+    """Return the text of the work that is left."""
+    value: dict[str, object] = {
+        "sweeps": [_sweep(sweep) for sweep in sweeps],
+        "settlements": [_settlement(settlement) for settlement in settlements],
+        "waiting": runs.encode(sorted(waiting)),
+    }
+    left = {name: items for name, items in value.items() if items}
+    return json.dumps(left, separators=(",", ":")) if left else ""
 
 
-def decode(text: str) -> tuple[Sweep | None, tuple[Settlement, ...]]:
-    """Return what is left to do."""
-    if not text:
-        return None, ()
-    value = json.loads(text)
-    found = value.get("sweep")
+def decode(
+    text: str,
+) -> tuple[tuple[Sweep, ...], tuple[Settlement, ...], frozenset[Offset]]:
+    """Return the sweeps, settlements and offsets that are left."""
+    value = json.loads(text or "{}")
+    # Before version 4 of the rules a lane had at most one sweep.
+    only = [value["sweep"]] if "sweep" in value else ()
     return (
-        None if found is None else _sweep(found),
+        tuple(map(_read_sweep, value.get("sweeps", only))),
         tuple(
             Settlement(
                 market_id=MarketId(s["market_id"]),
@@ -57,9 +48,29 @@ def decode(text: str) -> tuple[Sweep | None, tuple[Settlement, ...]]:
                 paid=Money(s["paid"]),
                 parked=s["parked"],
             )
-            for s in value["settlements"]
+            for s in value.get("settlements", ())
         ),
+        frozenset(runs.decode(value.get("waiting", ()))),
     )
+
+
+def _sweep(sweep: Sweep) -> dict[str, object]:
+    order = sweep.order
+    return {
+        "market_id": sweep.market_id,
+        "order": [
+            order.key,
+            order.account_id,
+            order.order_id,
+            order.side,
+            order.price,
+            order.leaves,
+            order.seq,
+        ],
+        "time_in_force": sweep.time_in_force,
+        "offset": sweep.offset,
+        "index": sweep.index,
+    }
 
 
 def _settlement(settlement: Settlement) -> dict[str, object]:
@@ -74,7 +85,7 @@ def _settlement(settlement: Settlement) -> dict[str, object]:
     }
 
 
-def _sweep(value: dict[str, Any]) -> Sweep:
+def _read_sweep(value: dict[str, Any]) -> Sweep:
     key, account_id, order_id, side, price, leaves, seq = value["order"]
     return Sweep(
         market_id=MarketId(value["market_id"]),

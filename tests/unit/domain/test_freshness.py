@@ -1,19 +1,22 @@
-"""A yes may rest on what is remembered, because the statement checks it again; a no never does."""
+"""Cached balances may support an acceptance, which the statement checks again, but no refusal."""
 
 import pytest
 
 from tests.support.books import buy, deposit, open_market, received, sell, withdraw
 from worker.domain.commands import Command
-from worker.domain.plan import Answer, Batch, plan
-from worker.domain.state import Facts, Home, Lack, LaneState, Limits, StreamKind
-from worker.domain.units import CASH_MAX, WALLET, AccountId, Lane, MarketId, Money
+from worker.domain.facts import Facts, Lack, Limits
+from worker.domain.plan import AnswerCommands, Batch, plan
+from worker.domain.state import Home, LaneState, StreamKind
+from worker.domain.units import CASH_MAX, WALLET, AccountId, LaneId, MarketId, Money
 
 MARKET, ANN, BEN = MarketId("m"), AccountId("ann"), AccountId("ben")
 LIMITS = Limits(2_500)
 
 
 def _plan(state: LaneState, command: Command, facts: Facts | None = None) -> Batch | Lack:
-    return plan(state, Answer([received(state.next_offset, command)]), facts or Facts(), LIMITS)
+    return plan(
+        state, AnswerCommands([received(state.next_offset, command)]), facts or Facts(), LIMITS
+    )
 
 
 def _run(state: LaneState, command: Command, facts: Facts) -> None:
@@ -24,7 +27,7 @@ def _run(state: LaneState, command: Command, facts: Facts) -> None:
 
 def _orders_lane() -> LaneState:
     """Ben offers 10 at 60, which takes 400 of collateral."""
-    state = LaneState(Home(Lane(0), "orders", 0, 1, StreamKind.ORDERS, CASH_MAX))
+    state = LaneState(Home(LaneId(0), "orders", 0, 1, StreamKind.ORDERS, CASH_MAX))
     _run(state, open_market(MARKET), Facts(markets={MARKET: None}))
     money = Facts(accounts={BEN: {WALLET: Money(1_000)}}, positions={(MARKET, BEN): 0})
     _run(state, sell(MARKET, BEN, 10, 60, "offer"), money)
@@ -34,23 +37,23 @@ def _orders_lane() -> LaneState:
 
 
 def _transfers_lane() -> LaneState:
-    return LaneState(Home(Lane(1), "transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX))
+    return LaneState(Home(LaneId(1), "transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX))
 
 
-def test_an_order_is_accepted_and_filled_on_remembered_balances() -> None:
+def test_order_is_filled_on_cached_balances() -> None:
     assert isinstance(_plan(_orders_lane(), buy(MARKET, ANN, 10, 60)), Batch)
 
 
 @pytest.mark.parametrize(("poor", "quantity"), [(ANN, 10), (BEN, 10)], ids=["taker", "maker"])
-def test_a_fill_is_cut_short_only_on_balances_read_anew(poor: AccountId, quantity: int) -> None:
+def test_fill_is_limited_only_by_fresh_balances(poor: AccountId, quantity: int) -> None:
     state = _orders_lane()
-    state.accounts[poor] = {WALLET: Money(0), Lane(3): Money(1)}
+    state.accounts[poor] = {WALLET: Money(0), LaneId(3): Money(1)}
     lack = _plan(state, buy(MARKET, ANN, quantity, 60))
     assert isinstance(lack, Lack)
     assert lack.accounts == {poor}
 
 
-def test_an_order_is_refused_for_want_of_money_only_on_balances_read_anew() -> None:
+def test_order_is_refused_only_on_fresh_balances() -> None:
     state = _orders_lane()
     lack = _plan(state, buy(MARKET, ANN, 11, 60))
     assert isinstance(lack, Lack)
@@ -60,7 +63,7 @@ def test_an_order_is_refused_for_want_of_money_only_on_balances_read_anew() -> N
     assert "INSUFFICIENT_FUNDS" in str(refused.draft.entries)
 
 
-def test_a_withdrawal_is_refused_only_on_balances_read_anew() -> None:
+def test_withdrawal_is_refused_only_on_fresh_balances() -> None:
     state = _transfers_lane()
     state.accounts[ANN] = {WALLET: Money(5)}
     lack = _plan(state, withdraw(ANN, 6))
@@ -68,7 +71,7 @@ def test_a_withdrawal_is_refused_only_on_balances_read_anew() -> None:
     assert lack.accounts == {ANN}
 
 
-def test_an_account_is_opened_only_when_it_was_looked_for_and_not_found() -> None:
+def test_account_is_created_only_if_read_as_absent() -> None:
     lack = _plan(_transfers_lane(), deposit(ANN, 6))
     assert isinstance(lack, Lack)
     assert lack.accounts == {ANN}

@@ -1,14 +1,13 @@
-"""Where a market lives must be the same for every producer, in whatever language."""
+"""The partition of a market is the same for every producer, in any language."""
 
 import pytest
 
+from producers.language import murmur2, partition_of
 from worker.domain.ids import (
     EXTERNAL,
     account_key,
     market_key,
-    murmur2,
     order_key,
-    partition_of,
     transfer_key,
 )
 from worker.domain.units import AccountId, MarketId, OrderId, TransferId
@@ -28,7 +27,7 @@ def signed(number: int) -> int:
         (b"a-little-bit-longer-string", -1486304829),
         (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58897971),
         (b"abc", 479470107),
-        # measured with aiokafka, which agrees with Java
+        # Measured with aiokafka, which agrees with Java.
         (b"BTC-2026-DEC", -2003552891),
     ],
 )
@@ -47,13 +46,13 @@ def test_murmur2_is_kafkas(data: bytes, expected: int) -> None:
         ("é", (3, 15, 39, 51)),
     ],
 )
-def test_a_key_lives_where_kafkas_default_partitioner_says(
+def test_partition_is_that_of_kafkas_default_partitioner(
     key: str, expected: tuple[int, int, int, int]
 ) -> None:
     assert tuple(partition_of(key, count) for count in (12, 24, 48, 60)) == expected
 
 
-def test_an_id_never_changes_and_names_one_thing_only() -> None:
+def test_ids_are_stable_and_distinct() -> None:
     account, market = account_key(AccountId("a")), market_key("s", MarketId("a"))
     keys = {
         EXTERNAL,

@@ -1,21 +1,22 @@
-"""A transfer id is answered once; the same id with other contents is refused."""
+"""A transfer id is answered once. The same id with other contents is refused."""
 
 import pytest
 
 from tests.support.books import deposit, received, withdraw
 from worker.domain.commands import Command
 from worker.domain.events import Event, EventType, First
-from worker.domain.plan import Answer, Batch, plan
-from worker.domain.state import Facts, Home, LaneState, Limits, StreamKind, TransferAnswer
-from worker.domain.units import CASH_MAX, WALLET, AccountId, Lane, Money, Offset, TransferId
+from worker.domain.facts import Facts, Limits, TransferAnswer
+from worker.domain.plan import AnswerCommands, Batch, plan
+from worker.domain.state import Home, LaneState, StreamKind
+from worker.domain.units import CASH_MAX, WALLET, AccountId, LaneId, Money, Offset, TransferId
 
 ANN, ID = AccountId("ann"), TransferId("t-1")
 KNOWN = TransferAnswer(deposit=True, amount=Money(5), first=First(EventType.DEPOSITED, 3))
 
 
 def _answers(facts: Facts, *commands: Command) -> list[str]:
-    state = LaneState(Home(Lane(1), "transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX))
-    step = Answer([received(Offset(n), command) for n, command in enumerate(commands)])
+    state = LaneState(Home(LaneId(1), "transfers", 0, 1, StreamKind.TRANSFERS, CASH_MAX))
+    step = AnswerCommands([received(Offset(n), command) for n, command in enumerate(commands)])
     batch = plan(state, step, facts, Limits(2_500))
     assert isinstance(batch, Batch)
     return [
@@ -29,8 +30,8 @@ SENT_AGAIN = pytest.mark.parametrize(
     ("again", "answer"),
     [
         (deposit(ANN, 5, ID), "Duplicate"),
-        (deposit(ANN, 6, ID), "DUPLICATE_ID_DIFFERENT_PAYLOAD"),
-        (withdraw(ANN, 5, ID), "DUPLICATE_ID_DIFFERENT_PAYLOAD"),
+        (deposit(ANN, 6, ID), "IdConflict"),
+        (withdraw(ANN, 5, ID), "IdConflict"),
     ],
     ids=["the same", "another amount", "the other way"],
 )
@@ -38,12 +39,12 @@ SENT_AGAIN = pytest.mark.parametrize(
 
 @pytest.mark.shows("W19", "F59")
 @SENT_AGAIN
-def test_an_id_sent_again_in_a_later_batch(again: Command, answer: str) -> None:
+def test_repeat_in_a_later_batch_is_recognised(again: Command, answer: str) -> None:
     facts = Facts(transfers={(ANN, ID): KNOWN}, accounts={ANN: {WALLET: Money(100)}})
     assert _answers(facts, again) == [answer]
 
 
 @SENT_AGAIN
-def test_an_id_sent_again_in_the_same_batch(again: Command, answer: str) -> None:
+def test_repeat_in_the_same_batch_is_recognised(again: Command, answer: str) -> None:
     facts = Facts(accounts={ANN: {WALLET: Money(100)}})
     assert _answers(facts, deposit(ANN, 5, ID), again) == ["Deposited", answer]

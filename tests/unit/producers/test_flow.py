@@ -1,4 +1,4 @@
-"""A flow is its seed: the same bytes each time, with what it promises in it."""
+"""Flows of commands. They depend on the seed alone and have the promised kinds."""
 
 from collections import Counter
 from collections.abc import Callable
@@ -6,7 +6,7 @@ from itertools import islice, pairwise
 
 import pytest
 
-from producers.commands import Publishable, check
+from producers.encode import Publishable, check, encode
 from producers.flow import (
     ORDERS,
     POOR,
@@ -30,7 +30,7 @@ from worker.domain.commands import (
     Withdraw,
 )
 from worker.domain.ids import partition_of
-from worker.wire.commands import decode_order, decode_transfer, encode
+from worker.wire.decode import decode_order, decode_transfer
 
 SMALL = FlowSettings(seed=3, markets=5, accounts=40, orders=800)
 FLOWS = [flow, uniform, hot]
@@ -51,12 +51,12 @@ def crowd() -> tuple[Flow, list[Publishable]]:
 
 
 @pytest.mark.parametrize("make", FLOWS)
-def test_the_same_seed_gives_the_same_bytes(make: Callable[[FlowSettings], Flow]) -> None:
+def test_same_seed_gives_same_bytes(make: Callable[[FlowSettings], Flow]) -> None:
     assert wire(list(make(SMALL))) == wire(list(make(SMALL)))
 
 
 @pytest.mark.parametrize("make", FLOWS)
-def test_flows_of_two_seeds_share_no_market_and_no_account(
+def test_flows_of_two_seeds_share_no_ids(
     make: Callable[[FlowSettings], Flow],
 ) -> None:
     def names(seed: int) -> set[str]:
@@ -67,7 +67,7 @@ def test_flows_of_two_seeds_share_no_market_and_no_account(
 
 
 @pytest.mark.parametrize("make", FLOWS)
-def test_every_command_is_one_that_the_worker_reads_back(
+def test_worker_decodes_every_command(
     make: Callable[[FlowSettings], Flow],
 ) -> None:
     for command in [*make(SMALL), *resolutions(SMALL)]:
@@ -78,9 +78,7 @@ def test_every_command_is_one_that_the_worker_reads_back(
 
 @pytest.mark.parametrize("make", FLOWS)
 @pytest.mark.parametrize("orders", [0, 1, 7, 1_000])
-def test_a_flow_has_exactly_as_many_orders_as_were_asked_for(
-    make: Callable[[FlowSettings], Flow], orders: int
-) -> None:
+def test_flow_has_exact_number_of_orders(make: Callable[[FlowSettings], Flow], orders: int) -> None:
     subject = make(FlowSettings(orders=orders))
 
     assert len(placed(list(subject))) == orders
@@ -88,7 +86,7 @@ def test_a_flow_has_exactly_as_many_orders_as_were_asked_for(
 
 
 @pytest.mark.parametrize("make", FLOWS)
-def test_markets_open_first_and_everybody_is_funded_before_the_first_order(
+def test_markets_and_deposits_come_before_orders(
     make: Callable[[FlowSettings], Flow],
 ) -> None:
     commands = list(make(SMALL))
@@ -99,7 +97,7 @@ def test_markets_open_first_and_everybody_is_funded_before_the_first_order(
     assert set(kinds[SMALL.markets : first_order]) == {Deposit}
 
 
-def test_the_summary_counts_every_command_once(crowd: tuple[Flow, list[Publishable]]) -> None:
+def test_summary_counts_every_command_once(crowd: tuple[Flow, list[Publishable]]) -> None:
     subject, commands = crowd
 
     assert subject.summary.total() == len(commands)
@@ -107,7 +105,7 @@ def test_the_summary_counts_every_command_once(crowd: tuple[Flow, list[Publishab
     assert set(subject.summary) == set(Kind)
 
 
-def test_the_shares_are_as_promised(crowd: tuple[Flow, list[Publishable]]) -> None:
+def test_kinds_have_their_shares(crowd: tuple[Flow, list[Publishable]]) -> None:
     subject, _ = crowd
 
     assert subject.orders == 10_000
@@ -117,7 +115,7 @@ def test_the_shares_are_as_promised(crowd: tuple[Flow, list[Publishable]]) -> No
     assert min(subject.summary[kind] for kind in REFUSED) >= 50
 
 
-def test_a_duplicate_is_the_order_itself_and_a_conflict_is_not(
+def test_duplicate_is_equal_and_conflict_differs(
     crowd: tuple[Flow, list[Publishable]],
 ) -> None:
     subject, commands = crowd
@@ -148,7 +146,7 @@ def test_poor_accounts_can_never_pay(crowd: tuple[Flow, list[Publishable]]) -> N
         assert each * order.quantity > POOR
 
 
-def test_one_order_sweeps_more_makers_than_a_batch_has_rows_for(
+def test_sweep_exceeds_rows_of_batch(
     crowd: tuple[Flow, list[Publishable]],
 ) -> None:
     _, commands = crowd
@@ -197,7 +195,7 @@ def test_cancels_name_live_old_and_unknown_orders(crowd: tuple[Flow, list[Publis
 
 
 @pytest.mark.parametrize("make", [uniform, hot])
-def test_measured_flows_fill_every_second_order_and_never_themselves(
+def test_measured_flows_fill_every_second_order(
     make: Callable[[FlowSettings], Flow],
 ) -> None:
     waiting: dict[str, PlaceOrder] = {}
@@ -214,7 +212,7 @@ def test_measured_flows_fill_every_second_order_and_never_themselves(
     assert 1_980 <= fills <= 2_000
 
 
-def test_the_hot_flow_has_its_market_maker_on_half_of_the_fills() -> None:
+def test_hot_flow_has_maker_on_half_the_fills() -> None:
     settings = FlowSettings(orders=4_000)
     orders = placed(list(hot(settings)))
     busiest = Counter(order.account_id for order in orders).most_common(2)
@@ -224,7 +222,7 @@ def test_the_hot_flow_has_its_market_maker_on_half_of_the_fills() -> None:
     assert busiest[1][1] > 100
 
 
-def test_every_market_gets_an_outcome_from_the_seed() -> None:
+def test_every_market_gets_outcome_from_seed() -> None:
     ends = list(resolutions(FlowSettings()))
 
     assert ends == list(resolutions(FlowSettings()))
@@ -232,13 +230,13 @@ def test_every_market_gets_an_outcome_from_the_seed() -> None:
     assert {end.outcome for end in ends} == {Outcome.YES, Outcome.NO}
 
 
-def test_a_long_flow_starts_at_once() -> None:
+def test_long_flow_starts_at_once() -> None:
     assert len(list(islice(flow(FlowSettings(orders=10**9)), 2_000))) == 2_000
 
 
 @pytest.mark.parametrize(
     "wrong", [{"markets": 0}, {"accounts": 3}, {"orders": -1}, {"payouts": (1,)}, {"payouts": ()}]
 )
-def test_settings_that_make_no_flow_are_refused(wrong: dict[str, object]) -> None:
+def test_impossible_settings_are_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         FlowSettings(**wrong)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What leaves is what waits at that moment, not what waited when the topic was looked up."""
+"""A connection sends the records that wait after the metadata lookup, not before it."""
 
 import asyncio
 from types import SimpleNamespace
@@ -10,7 +10,7 @@ Records = list[tuple[bytes, bytes]]
 
 
 class SlowProducer:
-    """Looks a topic up for a while: more is published meanwhile. Stands in for aiokafka's."""
+    """A stub of aiokafka's producer whose lookup of a topic lasts while more is published."""
 
     def __init__(self, waiting: Records) -> None:
         self._waiting = waiting
@@ -34,7 +34,7 @@ class SlowProducer:
         return written
 
 
-async def test_records_are_taken_only_after_the_topic_was_looked_up() -> None:
+async def test_records_are_taken_after_metadata() -> None:
     waiting: Records = [(b"market", b"second")]
     producer: Any = SlowProducer(waiting)
     connection = Connection(producer, asyncio.get_running_loop().create_future())

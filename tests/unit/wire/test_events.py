@@ -13,6 +13,7 @@ from worker.domain.events import (
     Event,
     EventType,
     First,
+    IdConflict,
     MarketOpened,
     MarketResolved,
     MarketSettled,
@@ -112,6 +113,11 @@ MARKET_GOLDEN: list[tuple[Body, str, str]] = [
         '"operator_id":"bob","first":{"type":"MARKET_OPENED","seq":1}',
     ),
     (
+        IdConflict(First(EventType.ORDER_ACCEPTED, 7), account_id=ALICE, order_id=ORDER),
+        "ID_CONFLICT",
+        '"account_id":"alice","order_id":"o-1","first":{"type":"ORDER_ACCEPTED","seq":7}',
+    ),
+    (
         MarketOpened(BOB, 100, 'Will "it"\u2028hold? \U0001f4b0'),
         "MARKET_OPENED",
         '"payout":100,"title":"Will \\"it\\"\\u2028hold? \\ud83d\\udcb0","operator_id":"bob"',
@@ -147,6 +153,11 @@ TRANSFER_GOLDEN: list[tuple[Body, str, str]] = [
         ),
     ),
     (
+        IdConflict(First(EventType.DEPOSITED, 3), transfer_id=TRANSFER),
+        "ID_CONFLICT",
+        '"transfer_id":"t-1","first":{"type":"DEPOSITED","seq":3}',
+    ),
+    (
         CommandRejected(Reason.MALFORMED, detail="amount: missing"),
         "COMMAND_REJECTED",
         '"reason":"MALFORMED","detail":"amount: missing"',
@@ -163,7 +174,7 @@ def transfer_event(body: Body) -> Event:
 
 
 @pytest.mark.parametrize(("body", "kind", "rest"), MARKET_GOLDEN)
-def test_market_events_have_these_bytes(body: Body, kind: str, rest: str) -> None:
+def test_market_events_have_golden_bytes(body: Body, kind: str, rest: str) -> None:
     value = (
         f'{{"type":"{kind}","seq":12,"market_id":"m-1","market_seq":5,"offset":34,"index":1,'
         f'"time_ms":1700000000000,{rest}}}'
@@ -174,7 +185,7 @@ def test_market_events_have_these_bytes(body: Body, kind: str, rest: str) -> Non
 
 
 @pytest.mark.parametrize(("body", "kind", "rest"), TRANSFER_GOLDEN)
-def test_transfer_events_have_these_bytes(body: Body, kind: str, rest: str) -> None:
+def test_transfer_events_have_golden_bytes(body: Body, kind: str, rest: str) -> None:
     value = (
         f'{{"type":"{kind}","seq":12,"account_id":"alice","offset":34,"index":0,'
         f'"time_ms":1700000000000,{rest}}}'
@@ -187,7 +198,7 @@ def test_every_type_has_golden_bytes() -> None:
     assert {kind for _, kind, _ in MARKET_GOLDEN + TRANSFER_GOLDEN} == set(EventType)
 
 
-def test_what_is_not_known_is_left_out() -> None:
+def test_absent_fields_are_left_out() -> None:
     event = Event(1, Offset(0), 0, 5, None, None, CommandRejected(Reason.INTERNAL_REJECT))
     value = (
         b'{"type":"COMMAND_REJECTED","seq":1,"offset":0,"index":0,"time_ms":5,'
@@ -198,12 +209,12 @@ def test_what_is_not_known_is_left_out() -> None:
         assert decode(value, kind) == event
 
 
-def test_the_postings_on_the_wire_sum_to_zero() -> None:
+def test_postings_on_the_wire_sum_to_zero() -> None:
     fill = json.loads(encode(market_event(FILLED), StreamKind.ORDERS))
     assert sum(posting["amount"] for posting in fill["postings"]) == 0
 
 
-def test_consumers_pass_over_what_they_do_not_know() -> None:
+def test_unknown_fields_are_ignored() -> None:
     value = encode(market_event(FILLED), StreamKind.ORDERS)
     newer = value[:-1] + b',"fee":3,"venue":{"name":"x"}}'
     assert decode(newer, StreamKind.ORDERS) == market_event(FILLED)
@@ -219,7 +230,7 @@ def test_consumers_pass_over_what_they_do_not_know() -> None:
         b'{"type":"MARKET_SETTLED","seq":1.0,"offset":0,"index":0,"time_ms":5,"holders":1,"paid":1}',
     ],
 )
-def test_what_is_no_event_is_a_value_error(value: bytes) -> None:
+def test_wrong_event_raises_value_error(value: bytes) -> None:
     with pytest.raises(ValueError, match="validation error"):
         decode(value, StreamKind.ORDERS)
 
@@ -244,5 +255,5 @@ def test_headers_are_cloudevents_in_binary_mode() -> None:
         (253_402_300_800_000, None),
     ],
 )
-def test_a_time_outside_the_calendar_has_no_header(time_ms: int, expected: bytes | None) -> None:
+def test_time_outside_the_calendar_has_no_header(time_ms: int, expected: bytes | None) -> None:
     assert dict(headers("s", 0, 1, "PAYOUT", time_ms)).get("ce_time") == expected

@@ -9,19 +9,21 @@ from worker.domain.events import Reason
 from worker.domain.ids import partition_of
 from worker.domain.units import MarketId
 from worker.wire import journal
-from worker.wire.commands import decode_order, decode_transfer
+from worker.wire.decode import decode_order, decode_transfer
 
 PARTITIONS = 6
 CORPUS: Corpus = build(PARTITIONS)
 MALFORMED = [item for item in CORPUS.hostile if item.expected_reason is Reason.MALFORMED]
 REFUSED = [item for item in CORPUS.hostile if item.expected_reason is not Reason.MALFORMED]
 FIELD = re.compile("[A-Z_]+ ([a-z_]+) is (?!called)")
-# What a client cannot bring about by itself, or not with a handful of records.
+# Reasons that a client cannot cause alone, or not with a few records.
 OUT_OF_REACH = {
     Reason.INTERNAL_REJECT,
     Reason.MARKET_HALTED,
     Reason.FUNDS_IN_USE,
     Reason.OPEN_ORDER_LIMIT,
+    Reason.LANE_ORDER_LIMIT,
+    Reason.MARKET_BUSY,
     Reason.LIMIT,
 }
 
@@ -32,7 +34,7 @@ def decoded(item: Hostile) -> Command:
 
 
 @pytest.mark.parametrize("item", MALFORMED, ids=lambda item: item.name)
-def test_malformed_input_is_unreadable_and_says_why(item: Hostile) -> None:
+def test_malformed_input_is_unreadable_with_a_detail(item: Hostile) -> None:
     found = decoded(item)
     assert isinstance(found, Unreadable)
     assert (found.key, found.value, found.headers) == (item.key, item.value, item.headers)
@@ -42,11 +44,11 @@ def test_malformed_input_is_unreadable_and_says_why(item: Hostile) -> None:
 
 
 @pytest.mark.parametrize("item", REFUSED, ids=lambda item: item.name)
-def test_what_only_rules_refuse_is_a_command(item: Hostile) -> None:
+def test_input_refused_by_rules_is_a_command(item: Hostile) -> None:
     assert not isinstance(decoded(item), Unreadable)
 
 
-def test_details_name_the_field_that_is_wrong() -> None:
+def test_details_name_the_wrong_field() -> None:
     named = [(found, item) for item in MALFORMED if (found := FIELD.match(item.name))]
     assert len(named) > 400
     for found, item in named:
@@ -60,19 +62,19 @@ def test_details_differ() -> None:
     assert len(details) >= 60
 
 
-def test_there_are_enough_inputs_and_no_two_are_the_same() -> None:
+def test_hostile_inputs_are_many_and_distinct() -> None:
     assert len(CORPUS.hostile) >= 320
     assert len({item.name for item in CORPUS.hostile}) == len(CORPUS.hostile)
     records = {item[1:6] for item in CORPUS.hostile}
     assert len(records) == len(CORPUS.hostile)
 
 
-def test_every_reason_within_reach_occurs_thrice() -> None:
+def test_every_reachable_reason_occurs_three_times() -> None:
     times = Counter(item.expected_reason for item in CORPUS.hostile)
     assert {reason for reason in Reason if times[reason] < 3} == OUT_OF_REACH
 
 
-def test_only_what_is_meant_to_be_astray_is_away_from_home() -> None:
+def test_only_wrong_partition_inputs_are_misplaced() -> None:
     for item in REFUSED:
         command = decoded(item)
         assert not isinstance(command, Unreadable)
@@ -81,7 +83,7 @@ def test_only_what_is_meant_to_be_astray_is_away_from_home() -> None:
         assert (partition_of(subject, PARTITIONS) != item.partition) is astray, item.name
 
 
-def test_the_fixture_is_sent_home_transfers_first() -> None:
+def test_fixture_goes_to_right_partitions_transfers_first() -> None:
     assert len(CORPUS.fixture) == len(FIXTURE)
     for sent, command in zip(CORPUS.fixture, FIXTURE, strict=True):
         decode = decode_order if sent.topic_kind == "orders" else decode_transfer
@@ -91,14 +93,14 @@ def test_the_fixture_is_sent_home_transfers_first() -> None:
     assert kinds == sorted(kinds, reverse=True)
 
 
-def test_one_partition_is_too_few() -> None:
+def test_one_partition_is_refused() -> None:
     with pytest.raises(ValueError, match="one partition"):
         build(1)
 
 
-def test_every_record_fits_a_broker_and_every_dead_letter_the_journal() -> None:
+def test_records_fit_a_broker_and_the_journal() -> None:
     for item in MALFORMED:
-        headers = sum(len(name) + len(content) + 10 for name, content in item.headers)
+        headers = sum(len(name) + len(content or b"") + 10 for name, content in item.headers)
         assert len(item.key or b"") + len(item.value or b"") + headers < 1_000_000
         found = decoded(item)
         assert isinstance(found, Unreadable)
@@ -106,7 +108,7 @@ def test_every_record_fits_a_broker_and_every_dead_letter_the_journal() -> None:
         assert len(key or b"") + len(value or b"") + len(kept) <= journal.ORIGINAL_BYTES_MAX
 
 
-def test_a_market_that_could_be_read_is_told() -> None:
+def test_readable_market_is_kept() -> None:
     by_name = {item.name: decoded(item) for item in MALFORMED}
     found = by_name["PLACE_ORDER price is 5,000 digits"]
     assert isinstance(found, Unreadable)

@@ -9,13 +9,13 @@ from worker.domain.events import (
     MarketSettled,
     Reason,
 )
+from worker.domain.plan import DEAD_LETTER_BYTES_MAX
 from worker.domain.state import StreamKind
 from worker.domain.units import AccountId, MarketId, Money, Offset, TransferId
 from worker.ports import Outgoing
 from worker.wire import events
-from worker.wire.commands import Headers, record_sha
+from worker.wire.decode import Headers, record_sha
 from worker.wire.journal import (
-    DEAD_LETTER_BYTES_MAX,
     HEADERS_BYTES_MAX,
     KEY_BYTES_MAX,
     ORIGINAL_BYTES_MAX,
@@ -69,12 +69,12 @@ def size(record: Outgoing) -> int:
     return sum(len(part) for part in parts if part)
 
 
-def test_a_line_is_key_tab_value() -> None:
+def test_line_is_key_tab_value() -> None:
     text = encode([SETTLED], StreamKind.ORDERS)
     assert text == f"m-1\t{events.text(SETTLED, StreamKind.ORDERS)}\n"
 
 
-def test_an_event_is_published_to_its_partition_with_its_time_and_id() -> None:
+def test_event_is_published_with_partition_time_and_id() -> None:
     assert decode(encode([SETTLED], StreamKind.ORDERS), ROUTE) == [
         Outgoing(
             topic="events-out",
@@ -87,7 +87,7 @@ def test_an_event_is_published_to_its_partition_with_its_time_and_id() -> None:
     ]
 
 
-def test_transfer_events_are_keyed_by_their_account() -> None:
+def test_transfer_events_are_keyed_by_account() -> None:
     body = Deposited(TransferId("t"), Money(5))
     event = Event(1, Offset(0), 0, 5, AccountId("alice"), None, body)
     (record,) = decode(encode([event], StreamKind.TRANSFERS), ROUTE)
@@ -100,7 +100,7 @@ def test_records_keep_their_order() -> None:
     assert [record.topic for record in decode(text, ROUTE)] == ["events-out", "events-out", "dead"]
 
 
-def test_nothing_is_an_empty_text() -> None:
+def test_no_items_are_an_empty_text() -> None:
     assert encode([], StreamKind.ORDERS) == ""
     assert decode("", ROUTE) == []
 
@@ -119,29 +119,27 @@ def test_nothing_is_an_empty_text() -> None:
         ("caf\u00e9".encode(), "~Y2Fmw6k="),
     ],
 )
-def test_an_answer_to_nobody_goes_under_the_key_it_came_with(
-    key: bytes | None, written: str
-) -> None:
+def test_answer_without_subject_has_the_records_key(key: bytes | None, written: str) -> None:
     text = encode([refusal(), letter(key)], StreamKind.ORDERS)
     assert text.split("\t")[0] == written
     assert decode(text, ROUTE)[0].key == key
 
 
-def test_an_answer_to_somebody_goes_under_his_id() -> None:
+def test_answer_with_subject_has_its_id_as_key() -> None:
     text = encode([refusal(MarketId("m-2")), letter(b"other")], StreamKind.ORDERS)
     assert decode(text, ROUTE)[0].key == b"m-2"
 
 
-def test_an_endless_key_is_cut() -> None:
+def test_large_key_is_cut() -> None:
     text = encode([refusal(), letter(b"k" * 100_000)], StreamKind.ORDERS)
     assert decode(text, ROUTE)[0].key == b"k" * KEY_BYTES_MAX
 
 
-def test_without_a_dead_letter_an_answer_to_nobody_has_no_key() -> None:
+def test_answer_without_dead_letter_has_no_key() -> None:
     assert decode(encode([refusal()], StreamKind.ORDERS), ROUTE)[0].key is None
 
 
-def test_a_dead_letter_is_the_original_and_our_headers() -> None:
+def test_dead_letter_adds_headers_to_the_original() -> None:
     theirs = (("trace", b"\x00\xff"), ("caf\u00e9", b""), ("parity-dlq-seq", b"999"))
     record = buried(letter(b"\xfe", b"\x00\x01{", theirs))
     assert (record.key, record.value) == (b"\xfe", b"\x00\x01{")
@@ -150,12 +148,12 @@ def test_a_dead_letter_is_the_original_and_our_headers() -> None:
 
 
 @pytest.mark.parametrize(("key", "value"), [(None, None), (b"", b""), (None, b"x"), (b"k", None)])
-def test_a_dead_letter_tells_null_from_empty(key: bytes | None, value: bytes | None) -> None:
+def test_dead_letter_keeps_null_and_empty_apart(key: bytes | None, value: bytes | None) -> None:
     record = buried(letter(key, value))
     assert (record.key, record.value) == (key, value)
 
 
-def test_the_largest_original_is_kept_whole_and_the_next_is_cut() -> None:
+def test_original_above_the_limit_is_cut() -> None:
     value = b"x" * (ORIGINAL_BYTES_MAX - 3)
     assert buried(letter(b"m-1", value)).value == value
     assert buried(letter(b"m-1", value)).headers == OURS
@@ -168,7 +166,7 @@ def test_the_largest_original_is_kept_whole_and_the_next_is_cut() -> None:
     )
 
 
-def test_a_great_value_is_cut_to_a_prefix() -> None:
+def test_large_value_is_cut_to_a_prefix() -> None:
     value = bytes(range(256)) * 4_000
     record = buried(letter(b"m-1", value, (("h", b"v"),)))
     assert record.value is not None
@@ -188,39 +186,46 @@ def test_a_great_value_is_cut_to_a_prefix() -> None:
         (("h", b"v" * 1_000),) * 1_000,
     ],
 )
-def test_great_headers_are_cut_to_whole_ones(headers: Headers) -> None:
+def test_large_headers_are_cut_between_headers(headers: Headers) -> None:
     record = buried(letter(b"k" * 300_000, b"x" * 300_000, headers))
     assert size(record) <= ORIGINAL_BYTES_MAX + 1_000
     theirs = record.headers[:-7]
     assert theirs == headers[: len(theirs)]
-    assert sum(len(name) + len(content) for name, content in theirs) <= HEADERS_BYTES_MAX
+    assert sum(len(name) + len(content or b"") for name, content in theirs) <= HEADERS_BYTES_MAX
     assert record.key == b"k" * KEY_BYTES_MAX
     assert record.value == b"x" * len(record.value or b"")
 
 
-def test_only_headers_too_great_leave_key_and_value_whole() -> None:
+def test_large_headers_leave_key_and_value_whole() -> None:
     record = buried(letter(None, b"{", (("h", b"v" * 70_000),)))
     assert (record.key, record.value) == (None, b"{")
     assert dict(record.headers)["parity-dlq-truncated-length"] == b"70002"
 
 
-def test_a_name_that_is_no_unicode_comes_through() -> None:
-    assert buried(letter(headers=(("\ud800", b"v"),))).headers[0] == ("\ud800", b"v")
+def test_header_name_of_any_bytes_is_kept() -> None:
+    assert buried(letter(headers=(("caf\udce9", b"v"),))).headers[0] == ("caf\udce9", b"v")
 
 
 @pytest.mark.parametrize("text", ["m-1", "m-1\t{}\n", "m-1 {}\n", "\n", "m-1\t[1]\n"])
-def test_what_is_no_journal_is_a_value_error(text: str) -> None:
+def test_malformed_journal_raises_value_error(text: str) -> None:
     with pytest.raises(ValueError, match="journal"):
         decode(text, ROUTE)
 
 
-def test_a_null_header_is_buried_as_an_empty_one() -> None:
-    # aiokafka hands a null on as None, whatever the type of a header says.
-    record = buried(letter(headers=(("h", None),)))  # type: ignore[arg-type]
-    assert record.headers[0] == ("h", b"")
+def test_null_header_stays_null_in_dead_letters() -> None:
+    record = buried(letter(headers=(("null", None), ("empty", b""))))
+    assert record.headers[:2] == (("null", None), ("empty", b""))
 
 
-def test_the_seq_of_a_published_event_is_read_from_its_headers() -> None:
+@pytest.mark.parametrize("number", [b"", b"-1", b"x", b"9" * 5_000])
+def test_strange_seq_is_no_event(number: bytes) -> None:
+    """Python raises ValueError for an integer of more than 4,300 digits."""
+    source = f"{ROUTE.stream}/{ROUTE.partition}/".encode()
+    assert seq_of((("ce_id", source + number),), ROUTE) == 0
+    assert seq_of((("ce_id", None),), ROUTE) == 0
+
+
+def test_seq_is_read_from_headers() -> None:
     (record,) = decode(encode([SETTLED], StreamKind.ORDERS), ROUTE)
     assert seq_of(record.headers, ROUTE) == 7
 
@@ -239,5 +244,5 @@ def test_the_seq_of_a_published_event_is_read_from_its_headers() -> None:
         events.headers("parity.orders.v1", 6, 7, "PAYOUT", 1),
     ],
 )
-def test_a_record_that_is_no_event_of_the_lane_has_seq_0(headers: Headers) -> None:
+def test_foreign_record_has_seq_0(headers: Headers) -> None:
     assert seq_of(headers, ROUTE) == 0

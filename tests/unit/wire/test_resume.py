@@ -1,10 +1,14 @@
-"""What is left to do comes back from its text as it went."""
+"""The rest of the work survives the way through its text."""
+
+import json
+from dataclasses import replace
 
 import pytest
 
 from worker.domain.book import OpenOrder
 from worker.domain.commands import Side, TimeInForce
-from worker.domain.state import Settlement, Sweep
+from worker.domain.state import SWEEPS_MAX, WAITING_MAX, Settlement, Sweep
+from worker.domain.turns import SETTLEMENTS_MAX
 from worker.domain.units import AccountId, MarketId, Money, Offset, OrderId, Price, Quantity
 from worker.wire import resume
 
@@ -29,13 +33,52 @@ PARKED = Settlement(
 )
 
 
-@pytest.mark.parametrize("sweep", [None, SWEEP], ids=["no sweep", "a sweep"])
+OTHER = replace(SWEEP, market_id=MarketId("m-4"), offset=Offset(9))
+
+
+@pytest.mark.parametrize("sweeps", [(), (SWEEP,), (SWEEP, OTHER)], ids=len)
 @pytest.mark.parametrize("settlements", [(), (SETTLEMENT,), (SETTLEMENT, PARKED)], ids=len)
-def test_what_is_left_to_do_comes_back_as_it_went(
-    sweep: Sweep | None, settlements: tuple[Settlement, ...]
+@pytest.mark.parametrize("waiting", [(), (0,), (7, 8, 9, 11, 20, 21)], ids=len)
+def test_resume_text_round_trips(
+    sweeps: tuple[Sweep, ...], settlements: tuple[Settlement, ...], waiting: tuple[int, ...]
 ) -> None:
-    assert resume.decode(resume.encode(sweep, settlements)) == (sweep, settlements)
+    offsets = frozenset(map(Offset, waiting))
+    text = resume.encode(sweeps, settlements, offsets)
+    assert resume.decode(text) == (sweeps, settlements, offsets)
 
 
-def test_nothing_left_to_do_is_no_text() -> None:
-    assert resume.encode(None, ()) == ""
+def test_no_work_left_is_an_empty_text() -> None:
+    assert resume.encode((), (), ()) == ""
+
+
+def test_single_sweep_of_earlier_rules_is_read() -> None:
+    (sweep,) = json.loads(resume.encode([SWEEP], (), ()))["sweeps"]
+    earlier = json.dumps({"settlements": [], "sweep": sweep})
+    assert resume.decode(earlier) == ((SWEEP,), (), frozenset())
+
+
+def test_fullest_resume_text_fits() -> None:
+    """Ids of 64 characters, large numbers, and offsets of which every second one waits."""
+    name, large = "x" * 64, 2**53
+    order = replace(
+        SWEEP.order,
+        key="k" * 36,
+        account_id=AccountId(name),
+        order_id=OrderId(name),
+        leaves=Quantity(10**9),
+        seq=large,
+    )
+    market_id, offset = MarketId(name), Offset(large)
+    sweep = replace(SWEEP, order=order, market_id=market_id, offset=offset, index=large)
+    settlement = replace(
+        SETTLEMENT,
+        market_id=market_id,
+        offset=offset,
+        index=large,
+        cursor="k" * 36,
+        holders=large,
+        paid=Money(large),
+    )
+    waiting = (Offset(large + 2 * n) for n in range(WAITING_MAX))
+    text = resume.encode([sweep] * SWEEPS_MAX, [settlement] * (SETTLEMENTS_MAX + 1), waiting)
+    assert len(text) < resume.BYTES_MAX

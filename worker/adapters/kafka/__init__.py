@@ -1,7 +1,7 @@
-"""Kafka through aiokafka, which nothing else of the worker meets.
+"""Kafka through aiokafka, which no other module of the worker imports.
 
-Every call has a deadline and ends in what `worker.errors` names. What a comment calls A1 to A36
-are aiokafka's traps; `tests/contract/test_aiokafka_traps.py` notices when an upgrade moves one.
+Every call has a deadline and raises only errors of `worker.errors`. Comments number the traps of
+aiokafka A1 to A40. `tests/contract/test_aiokafka_traps.py` fails when an upgrade changes one.
 """
 
 from worker.adapters.kafka.broker import AiokafkaBroker

@@ -3,27 +3,26 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from worker.adapters.kafka.admin import Admin, Rights
+from worker.adapters.kafka.batches import require_codecs
 from worker.adapters.kafka.consumer import AiokafkaConsumer
 from worker.adapters.kafka.producer import AiokafkaProducer
 from worker.adapters.kafka.reader import AiokafkaReader
 from worker.adapters.kafka.settings import (
     METADATA_AGE_MAX_MS,
     RETRY_BACKOFF_MS,
-    Compression,
     Deadlines,
     Security,
-    require_codec,
     silence_secrets,
 )
-from worker.adapters.kafka.topics import Rights, Topics
-from worker.ports import Assignment, Tail, TopicDescription, TopicPartition
+from worker.ports import Assignment, TopicDescription, TopicEnd, TopicPartition
 
 
 class AiokafkaBroker:
-    """Implements `ports.Broker`. Needs a running loop only when it is asked for something.
+    """Implements `ports.Broker`. Its construction needs no running event loop.
 
-    ``client_id`` should be the same after a restart and differ between workers: it decides who
-    gets which lane.
+    ``client_id`` decides which lanes this worker gets. It should be the same after a restart, and
+    differ between workers.
     """
 
     def __init__(
@@ -34,13 +33,11 @@ class AiokafkaBroker:
         *,
         security: Security | None = None,
         deadlines: Deadlines | None = None,
-        compression: Compression | None = None,
     ) -> None:
-        """Raise ConfigError when ``compression`` cannot be done here."""
-        require_codec(compression)
+        """Raise ConfigError if batches of some codec could not be read."""
+        require_codecs()
         silence_secrets()
         self._group_id = group_id
-        self._compression = compression
         self._deadlines = deadlines or Deadlines()
         self._settings: dict[str, Any] = {
             "bootstrap_servers": bootstrap_servers,
@@ -49,27 +46,26 @@ class AiokafkaBroker:
             "retry_backoff_ms": RETRY_BACKOFF_MS,
             **(security or Security()).arguments(),
         }
-        self._topics = Topics(self._settings, self._deadlines)
+        self._admin = Admin(self._settings, self._deadlines)
 
     async def consumer(self, topics: Sequence[str], assignment: Assignment) -> AiokafkaConsumer:
-        """Return a member of the group that is not started yet."""
+        """Return a member of the group. It is not started yet."""
         settings = {**self._settings, "group_id": self._group_id}
         return AiokafkaConsumer(settings, topics, assignment, self._deadlines)
 
     async def producer(self) -> AiokafkaProducer:
         """Return a started idempotent producer, for one lane."""
-        settings = {**self._settings, "compression_type": self._compression}
-        producer = AiokafkaProducer(settings, self._deadlines)
+        producer = AiokafkaProducer(self._settings, self._deadlines)
         await producer.start()
         return producer
 
     def reader(self, partitions: Iterable[TopicPartition]) -> AiokafkaReader:
-        """Return a reader of whole partitions, to be opened with ``async with``."""
+        """Return a reader of whole partitions. Open it with ``async with``."""
         return AiokafkaReader(self._settings, partitions, self._deadlines)
 
     async def describe(self, topics: Sequence[str]) -> Mapping[str, TopicDescription]:
-        """Return what exists of ``topics``; a new topic may be missing for a moment."""
-        return await self._topics.describe(topics)
+        """Return the descriptions of those ``topics`` that exist. A new one may be missing."""
+        return await self._admin.describe(topics)
 
     async def create_topics(
         self,
@@ -78,26 +74,29 @@ class AiokafkaBroker:
         replication_factor: int,
         configs: Mapping[str, str] | None = None,
     ) -> frozenset[str]:
-        """Create topics (name to partitions) and return those that existed, which stay as they are.
+        """Create topics (name to partitions) and return those that existed, which do not change.
 
-        They stamp records with LogAppendTime unless ``configs`` says CreateTime, as topics of
-        events must: their records carry lane time.
+        New topics have LogAppendTime unless ``configs`` says otherwise. Topics of events need
+        CreateTime, since their records carry lane time.
         """
-        return await self._topics.create(topics, replication_factor, configs or {})
+        return await self._admin.create(topics, replication_factor, configs or {})
 
-    async def tail(self, partition: TopicPartition, offsets: int) -> Tail:
-        """Return the last ``offsets`` of a partition, read by a connection of its own.
+    async def tail(self, partition: TopicPartition, offsets: int) -> TopicEnd:
+        """Return the last ``offsets`` of a partition, read through a separate connection.
 
-        Also what lies behind a transaction that somebody left open: no worker's records are part
-        of one. Raises BrokerError by the deadline, also when there is no such partition.
+        Includes records after the beginning of an open transaction, which some other client left.
+        No worker's records are part of one. Raises BrokerError by the deadline, also if there is no
+        such partition.
         """
         settings = {**self._settings, "isolation_level": "read_uncommitted"}
         async with AiokafkaReader(settings, [partition], self._deadlines) as reader:
             return await reader.tail(partition, offsets)
 
-    async def rights(self, topics: Sequence[str]) -> Rights:
-        """Return what this client may do with topics, its group and the cluster. Tries nothing."""
-        return await self._topics.rights(topics, self._group_id)
+    async def starts(self, partitions: Sequence[TopicPartition]) -> Mapping[TopicPartition, int]:
+        """Return the first offset of each partition, asked through a separate connection."""
+        async with self.reader(partitions) as reader:
+            return await reader.starts()
 
-    async def close(self) -> None:
-        """Do nothing: consumers and producers are closed by whoever asked for them."""
+    async def rights(self, topics: Sequence[str]) -> Rights:
+        """Return this client's rights to topics, its group and the cluster. Tries none."""
+        return await self._admin.rights(topics, self._group_id)

@@ -1,4 +1,4 @@
-"""Whatever aiokafka does wrong becomes BrokerError, and its silence too."""
+"""Translation of aiokafka's errors, and of its silence, into BrokerError."""
 
 import asyncio
 from collections.abc import AsyncIterator, Coroutine, Iterable, Iterator
@@ -10,12 +10,16 @@ from aiokafka.errors import ConsumerStoppedError, IllegalOperation, KafkaError
 from worker.errors import BrokerError
 
 REAP_S: Final = 1.0
-"""How long cancelled tasks may take to notice."""
+"""How long cancelled tasks may take to end."""
+
+
+class NoBrokers(BrokerError):
+    """The cluster metadata lists no brokers."""
 
 
 @contextmanager
 def translated(what: str) -> Iterator[None]:
-    """Raise BrokerError for aiokafka's errors, and for a cancellation that nobody asked for."""
+    """Raise BrokerError for aiokafka's errors, and for a cancellation that nobody requested."""
     task = asyncio.current_task()
     asked = task.cancelling() if task else 0
     try:
@@ -25,23 +29,25 @@ def translated(what: str) -> Iterator[None]:
     except asyncio.CancelledError as error:
         if task is None or task.cancelling() > asked:
             raise
-        # A11: a task inside of aiokafka was cancelled, not ours.
-        raise BrokerError(f"{what}: given up by aiokafka") from error
+        # A11: aiokafka cancelled a task of its own, not ours.
+        raise BrokerError(f"{what}: cancelled by aiokafka") from error
 
 
 @asynccontextmanager
 async def answered_within(seconds: float, what: str) -> AsyncIterator[None]:
-    """Like `translated`, and BrokerError when ``seconds`` have passed (A9, A10, A24)."""
+    """Raise BrokerError like `translated`, and also after ``seconds`` (A9, A10, A24)."""
+    # A cancellation that is due already, as by Ctrl-C, is raised here and not taken for aiokafka's.
+    await asyncio.sleep(0)  # noqa: TID251 - no pause
     with translated(f"{what}, within {seconds:g} s"):
         async with asyncio.timeout(seconds):
             yield
 
 
 async def stop_within(seconds: float, stop: Coroutine[Any, Any, None]) -> None:
-    """Let ``stop`` end by itself for so long, then cancel it. Its errors are of no interest.
+    """Wait ``seconds`` for ``stop`` to end, then cancel it. Its errors are dropped.
 
-    It runs as a task of its own, because aiokafka's ``stop`` raises a CancelledError that
-    nobody requested when the broker is dead (A11).
+    It runs as a separate task, because aiokafka's ``stop`` raises a CancelledError that nobody
+    requested when the broker is dead (A11).
     """
     task = asyncio.create_task(stop, name="kafka stop")
     try:
@@ -51,7 +57,7 @@ async def stop_within(seconds: float, stop: Coroutine[Any, Any, None]) -> None:
 
 
 async def cancelled(tasks: Iterable["asyncio.Task[Any] | None"]) -> None:
-    """Cancel the tasks and wait, for a bounded time, until they have noticed."""
+    """Cancel the tasks and wait for their end, for REAP_S at most."""
     alive = {task for task in tasks if task is not None}
     for task in alive:
         task.cancel()
@@ -62,21 +68,21 @@ async def cancelled(tasks: Iterable["asyncio.Task[Any] | None"]) -> None:
 
 
 def require_brokers(client: Any) -> None:  # noqa: ANN401 - aiokafka's own
-    """Let its start end with BrokerError when it is told of no broker.
+    """Make a client's start fail if the cluster metadata lists no brokers.
 
-    A37: of a token that was refused it hears no more than that, and a broker that has just started
-    may know of none. It would then look for somebody to ask, as fast as it can, until its deadline.
+    A refused token shows in no other way (A37), and a broker that has just started may list none.
+    aiokafka would then look for a broker in a busy loop until its deadline.
     """
     bootstrap = client.bootstrap
 
     async def checked() -> None:
         await bootstrap()
         if not client.cluster.brokers():
-            raise BrokerError("starting: the broker names no brokers, not even itself")
+            raise NoBrokers("starting: the broker lists no brokers, not even itself")
 
     client.bootstrap = checked
 
 
 def seen(task: "asyncio.Task[Any]") -> None:
-    """Look at how a finished task ended, or the loop would log an error that nobody awaits."""
+    """Retrieve the error of a finished task, or the loop would log it as never awaited."""
     _ = task.cancelled() or task.exception()

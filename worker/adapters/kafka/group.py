@@ -1,4 +1,4 @@
-"""How a consumer takes part in its group, and how it stops taking part."""
+"""A consumer's part in its group: the assignor, the listener, and the end."""
 
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, Final
@@ -15,11 +15,11 @@ _COORDINATOR_TASKS: Final = ("_coordination_task", "_heartbeat_task", "_commit_r
 
 
 def round_robin(receive: Callable[[Iterable[KafkaPartition]], None]) -> type[Any]:
-    """Round robin, because it has no state.
+    """Return a round-robin assignor that passes its assignments to ``receive``.
 
-    aiokafka's sticky assignor keeps its state in the class, shared by all consumers of a process,
-    and saves nothing here: the eager protocol revokes every partition anyway. Members are sorted
-    by id, which begins with the client's, so lanes stay where they are when client ids are stable.
+    aiokafka's sticky assignor keeps its state in the class, shared by all consumers of a process.
+    It would save nothing, as the eager protocol revokes every partition anyway. Round robin sorts
+    members by id, which begins with the client's id, so stable client ids keep lanes in place.
     """
 
     class Assignor(RoundRobinPartitionAssignor):
@@ -32,7 +32,7 @@ def round_robin(receive: Callable[[Iterable[KafkaPartition]], None]) -> type[Any
 
 
 class Listener(ConsumerRebalanceListener):
-    """Passes aiokafka's two calls on. What they raise would only be logged (A3)."""
+    """Passes on aiokafka's two calls, whose errors aiokafka would only log (A3)."""
 
     def __init__(
         self,
@@ -52,9 +52,9 @@ class Listener(ConsumerRebalanceListener):
 
 
 async def sever(kafka: AIOKafkaConsumer) -> None:
-    """Drop what a ``stop`` that did not come to its end left behind: connections and tasks.
+    """Close the connections and tasks that an unfinished ``stop`` left.
 
-    Without a ``stop`` before, this is how a member dies: the group hears nothing of it.
+    Without a ``stop`` before, the member dies silently, like a killed process.
     """
     coordinator, fetcher = getattr(kafka, "_coordinator", None), getattr(kafka, "_fetcher", None)
     await cancelled(

@@ -1,13 +1,13 @@
-"""Amazon MSK takes IAM for an OAUTHBEARER token: a presigned ``kafka-cluster:Connect``, in base64.
+"""IAM for Amazon MSK. Its OAUTHBEARER token is a presigned ``kafka-cluster:Connect`` in base64.
 
-The broker ends a session when its token ends, and aiokafka cannot renew one (A28): it connects
-again, with a token from here. To the worker that is a broken connection like any other.
+The broker ends a session when its token expires, and aiokafka cannot renew one (A28). It connects
+again with a new token. To the worker that is a broken connection like any other.
 
-A broker may also refuse a token: it is too old, the clocks differ, too many connect at once. It
-then sends a challenge, and an error only in answer to one more byte (RFC 7628, 3.2.3). aiokafka
-reads no challenge and goes on as if it were let in (A37): whatever it asks is answered by an error,
-and its first question, who the brokers are, by none at all. Such a client knows nobody to ask
-again and stands still. `Dialogue` sends that byte, so that a refusal is a failed connection.
+A broker may also refuse a token, because the token is too old, the clocks differ, or too many
+clients connect at once. It sends a challenge, and the error only in reply to one more byte
+(RFC 7628, 3.2.3). aiokafka does not read the challenge and continues as if it were authenticated
+(A37). Its requests then fail, and the first metadata lists no brokers, so it has no broker to ask
+again and hangs. `Dialogue` sends that byte, so that a refusal is a failed connection.
 """
 
 import re
@@ -34,23 +34,23 @@ _SERVICE: Final = "kafka-cluster"
 _AGENT: Final = "parity"
 _GO_ON: Final = b"\x01"
 PAUSE_S: Final = 1.0
-"""Between two tries, on average: MSK limits how often a client may connect."""
+"""Average pause between two tries. MSK limits how often a client may connect."""
 _SYSTEM: Final = system()
 
 
 def region_of(bootstrap_servers: str) -> str:
-    """Return the region that MSK's broker names carry. Raises ConfigError when none does."""
+    """Return the region in the names of MSK's brokers. Raises ConfigError if there is none."""
     found = _BROKER.search(bootstrap_servers)
     if found is None:
         raise ConfigError(
-            f"PARITY_BOOTSTRAP_SERVERS={bootstrap_servers!r}: names no broker of MSK, by which to"
-            " tell the region; set PARITY_KAFKA_REGION"
+            f"PARITY_BOOTSTRAP_SERVERS={bootstrap_servers!r} has no MSK broker, whose name would"
+            " have the region: set PARITY_KAFKA_REGION"
         )
     return found[1]
 
 
 class BearerTokens(AbstractTokenProvider):
-    """Gives aiokafka a token for every connection; one serves many."""
+    """Tokens for aiokafka's connections, which share one until it is renewed."""
 
     def __init__(self, cache: TokenCache) -> None:
         self._cache = cache
@@ -66,13 +66,13 @@ class BearerTokens(AbstractTokenProvider):
             raise KafkaConnectionError(str(error)) from error
 
     async def refused(self) -> None:
-        """Use the token no more: the broker did not take it."""
+        """Drop the token, which the broker refused."""
         self._cache.forget()
         await _pause()
 
 
 class Dialogue(OAuthAuthenticator):
-    """Also hears a refusal, which `BearerTokens` puts in the place of aiokafka's."""
+    """An authenticator that notices a refusal. `BearerTokens` puts it in place of aiokafka's."""
 
     def __init__(self, *, sasl_oauth_token_provider: AbstractTokenProvider) -> None:
         super().__init__(sasl_oauth_token_provider=sasl_oauth_token_provider)  # type: ignore[no-untyped-call]
@@ -81,9 +81,9 @@ class Dialogue(OAuthAuthenticator):
 
     @override
     async def step(self, payload: bytes | None) -> tuple[bytes, bool] | None:
-        """Return what is sent next; None when all is said.
+        """Return the next bytes to send, or None at the end of the dialogue.
 
-        Raises SaslAuthenticationFailed when a refusal is not followed by the error that must be.
+        Raises SaslAuthenticationFailed if the broker accepts the byte after its refusal.
         """
         if self._refusal:
             raise SaslAuthenticationFailed(self._refusal.decode(errors="replace"))
@@ -97,17 +97,17 @@ class Dialogue(OAuthAuthenticator):
 
 
 def msk_tokens(region: str, clock: Monotonic) -> BearerTokens:
-    """Return tokens for the MSK clusters of a region, by botocore's credential chain."""
+    """Return tokens for the MSK clusters of a region, from botocore's credential chain."""
     return BearerTokens(TokenCache(f"MSK in {region}", _Minting(region).mint, clock))
 
 
 async def _pause() -> None:
-    """Wait a moment, not all clients the same, before aiokafka connects again (after 100 ms)."""
+    """Pause with jitter before aiokafka connects again, which takes it only 100 ms."""
     await _SYSTEM.sleep(PAUSE_S * _SYSTEM.random.uniform(0.5, 1.5))
 
 
 class _Minting:
-    """Holds the session, which holds the credentials and renews them in time."""
+    """Presigned tokens. The session keeps the credentials and renews them in time."""
 
     def __init__(self, region: str) -> None:
         self._region = region
@@ -123,6 +123,6 @@ class _Minting:
         request = AWSRequest("GET", action)  # type: ignore[no-untyped-call]
         signer = SigV4QueryAuth(frozen, _SERVICE, self._region, TOKEN_LIFE_S)  # type: ignore[no-untyped-call]
         signer.add_auth(request)  # type: ignore[no-untyped-call]
-        # Not signed: the broker logs it, and that is all.
+        # Not signed, since the broker only logs it.
         url = f"{request.url}&User-Agent={_AGENT}"
         return urlsafe_b64encode(url.encode()).rstrip(b"=").decode()

@@ -1,21 +1,24 @@
-"""What the worker relies on at the brokers. Nothing is written, joined or created."""
+"""Checks of the brokers' features that the worker needs. They write, join and create nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.adapters.answer import Answer, missing, not_tried, note, ok
+from worker.adapters.kafka.admin import Rights
+from worker.adapters.kafka.batches import reads
 from worker.adapters.kafka.broker import AiokafkaBroker
 from worker.adapters.kafka.rights import IDEMPOTENT_WRITE, READ, WRITE
-from worker.adapters.kafka.topics import Rights
-from worker.ports import TopicDescription, TopicPartition
+from worker.adapters.kafka.unpack import CODECS
+from worker.ports import StreamRow, TopicDescription, TopicPartition
+from worker.response import Response, missing, not_tried, note, ok
+from worker.topic_rules import STAMPS, foreign, problem
 
 POLL_S: Final = 2.0
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """The topics of one exchange: input to output, and where the unreadable goes."""
+    """The topics of one exchange. ``outputs`` maps each input topic to its topic of events."""
 
     outputs: Mapping[str, str]
     dead_letters: str
@@ -30,39 +33,46 @@ class Names:
 
 
 class Brokers:
-    """Probes of one Kafka cluster."""
+    """Checks of one Kafka cluster."""
 
     def __init__(self, broker: AiokafkaBroker, names: Names) -> None:
         self._broker, self._names = broker, names
         self._found: Mapping[str, TopicDescription] = {}
         self._rights = Rights({}, frozenset(), frozenset())
 
-    async def answer(self) -> Answer:
-        """Ask for the topics that this client may see."""
+    async def answer(self) -> Response:
+        """Ask for the topics that this client may describe."""
         self._rights = await self._broker.rights(self._names.all)
         seen = [name for name, rights in self._rights.topics.items() if rights]
         self._found = await self._broker.describe(seen)
         return ok(f"{len(self._found)} of {len(self._names.all)} topics known")
 
-    async def topic(self, name: str, registered: int | None) -> Answer:
-        """Look at one topic. ``registered``: the partitions of its stream, once it has one."""
+    async def codecs(self) -> Response:
+        """Compress a batch by each codec and read it back, in this process."""
+        failed = [name for name in CODECS if not reads(name)]
+        if failed:
+            return missing(f"batches in {', '.join(failed)} cannot be read")
+        return ok(f"{', '.join(CODECS)} read back")
+
+    async def topic(self, name: str, registered: StreamRow | None) -> Response:
+        """Check one topic. ``registered`` is its stream, if it has one."""
         found = self._found.get(name)
         if found is None and name in self._rights.topics:
-            return missing("this client may not see it")
+            return missing("this client may not describe it")
         if found is None:
             return missing("does not exist: run `parity topics`")
-        stamps = "LogAppendTime" if found.log_append_time else "CreateTime"
-        text = f"{found.partitions} partitions, {stamps}"
-        if name in self._names.inputs:
+        text = f"{found.partitions} partitions, {found.settings[STAMPS]}"
+        is_input = name in self._names.inputs
+        if why := problem(found, is_input=is_input):
+            return missing(f"{text}: {why}")
+        if is_input:
             return _judged_input(found, text, registered)
-        if found.log_append_time:
-            return missing(f"{text}: its records carry lane time, set CreateTime")
         return self._judged_output(name, found, text)
 
-    async def rights(self) -> Answer:
-        """Look at what this client may do. Writing is not tried: a record would stay."""
+    async def rights(self) -> Response:
+        """Check the rights of this client. Writes no record, because it would stay."""
         found = self._rights
-        # Of the events too: a new owner looks up which of them are there already.
+        # Events are read, too. A new owner looks up which of them are published.
         read = [*self._names.inputs, *self._names.outputs.values()]
         written = [*self._names.outputs.values(), self._names.dead_letters]
         needed = [*((READ, name) for name in read), *((WRITE, name) for name in written)]
@@ -78,8 +88,8 @@ class Brokers:
         own = "" if IDEMPOTENT_WRITE in found.cluster else "; IDEMPOTENT_WRITE comes with WRITE"
         return ok(f"READ inputs, events and the group, WRITE the output topics{own}")
 
-    async def reading(self) -> Answer:
-        """Read the newest record of the input topics, outside of every group."""
+    async def reading(self) -> Response:
+        """Read the newest record of an input topic, outside of every group."""
         partitions = [
             TopicPartition(name, number)
             for name in self._names.inputs
@@ -87,35 +97,37 @@ class Brokers:
             for number in range(self._found[name].partitions)
         ]
         if not partitions:
-            return not_tried("no input topic")
+            return not_tried("there is no input topic")
         async with self._broker.reader(partitions) as reader:
             starts, ends = await reader.starts(), await reader.ends()
             full = [p for p in partitions if starts[p] < ends[p]]
             if not full:
-                return note(f"{len(partitions)} partitions, none has a record to read")
+                return note(f"{len(partitions)} partitions have no record to read")
             reader.seek(full[0], ends[full[0]] - 1)
             fetched = await reader.poll(POLL_S)
         if not any(fetched.values()):
-            return note(f"nothing within {POLL_S:g} s, though {full[0].topic} has records")
+            return note(f"no record within {POLL_S:g} s, but {full[0].topic} has some")
         return ok(f"one record of {full[0].topic}[{full[0].partition}]")
 
-    def _judged_output(self, name: str, found: TopicDescription, text: str) -> Answer:
+    def _judged_output(self, name: str, found: TopicDescription, text: str) -> Response:
         for source, output in self._names.outputs.items():
             wanted = self._found[source].partitions if source in self._found else 0
             if output == name and found.partitions < wanted:
                 return missing(f"{text}: {source} has {wanted}")
             if output == name and found.partitions > wanted > 0:
-                return note(f"{text}: {source} has {wanted}, the rest stays empty")
+                return note(f"{text}: {source} has {wanted}, the others stay empty")
         return ok(text)
 
 
-def _judged_input(found: TopicDescription, text: str, registered: int | None) -> Answer:
-    if not found.log_append_time:
-        return missing(f"{text}: set message.timestamp.type=LogAppendTime")
+def _judged_input(found: TopicDescription, text: str, registered: StreamRow | None) -> Response:
     if registered is None:
-        return ok(f"{text}; no stream yet, a worker will register it")
-    if found.partitions < registered:
-        return missing(f"{text}: its stream has {registered}, it was recreated")
-    if found.partitions > registered:
-        return note(f"{text}: its stream has {registered}, the rest is not read")
-    return ok(f"{text}, as its stream")
+        return ok(f"{text}, no stream yet: the first worker registers it")
+    if why := foreign(registered.topic, registered.topic_id, found.topic_id):
+        return missing(why)
+    if found.partitions < registered.partitions:
+        return missing(f"{text}: its stream has {registered.partitions}, so it was recreated")
+    if found.partitions > registered.partitions:
+        return note(f"{text}: its stream has {registered.partitions}, the others are not read")
+    if not found.topic_id:
+        return note(f"{text}, like its stream, but these brokers have no ids of topics")
+    return ok(f"{text}, like its stream")

@@ -1,9 +1,10 @@
-"""What the brokers let this client do: asked, not tried, so that nothing is written or joined.
+"""The rights of this client, asked from the brokers so that nothing is written or joined.
 
-aiokafka's own requests stop at versions that do not tell; these are the next ones of the protocol.
+aiokafka's own requests have versions without this answer. These are the next ones of the protocol.
 """
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 from aiokafka.client import AIOKafkaClient, CoordinationType
@@ -22,10 +23,11 @@ from aiokafka.protocol.admin import DescribeGroupsResponse_v3
 from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.types import Array, Boolean, Int16, Int32, Schema, String
 
-from worker.adapters.system import sleep
+from worker.adapters.system import system
+from worker.retry import retry
 
-LOOKUPS_MAX: Final = 20
-LOOKUP_PAUSE_S: Final = 0.25
+LOOKUPS_MAX: Final = 24
+LOOKUP_PAUSE_MAX_S: Final = 0.5
 READ, WRITE, DESCRIBE, IDEMPOTENT_WRITE = "READ", "WRITE", "DESCRIBE", "IDEMPOTENT_WRITE"
 _DENIED: Final = (GroupAuthorizationFailedError, TopicAuthorizationFailedError)
 _NOT_YET: Final = (
@@ -89,14 +91,14 @@ class _GroupsStruct(RequestStruct):
     SCHEMA = Schema(("groups", Array(_TEXT)), ("include_authorized_operations", Boolean))
 
 
-class _Asking:
-    """A request of one version, made as aiokafka's `Request` is: for what a broker can do."""
+class OneVersion:
+    """A request of one version, with the interface of aiokafka's `Request`."""
 
     def __init__(self, struct: type[RequestStruct], *values: object) -> None:
         self._struct, self._values = struct, values
 
     def prepare(self, versions: Mapping[int, tuple[int, int]]) -> RequestStruct:
-        """Return what is sent. Raises IncompatibleBrokerVersion."""
+        """Return the message to send. Raises IncompatibleBrokerVersion."""
         key, version = self._struct.API_KEY, self._struct.API_VERSION
         first, last = versions.get(key, (0, 0))
         if not first <= version <= last:
@@ -107,11 +109,11 @@ class _Asking:
 async def of_topics(
     client: AIOKafkaClient, topics: Sequence[str]
 ) -> tuple[Mapping[str, frozenset[str]], frozenset[str]]:
-    """Return what may be done with each topic, and with the cluster.
+    """Return the rights to each topic and to the cluster.
 
-    A topic that does not exist is left out; with one that is hidden from us nothing may be done.
+    A topic that does not exist is left out. A topic that is hidden from this client has no rights.
     """
-    request = _Asking(_MetadataStruct, list(topics), False, True, True)
+    request = OneVersion(_MetadataStruct, list(topics), False, True, True)
     answer = await client.send(client.get_random_node(), request)
     found = {
         topic: frozenset[str]() if for_code(code) in _DENIED else _named(operations)
@@ -122,20 +124,22 @@ async def of_topics(
 
 
 async def of_group(client: AIOKafkaClient, group_id: str) -> frozenset[str]:
-    """Return what may be done with a consumer group; a cluster's first one is long in coming."""
-    for _ in range(LOOKUPS_MAX):
-        try:
-            return await _of_group(client, group_id)
-        except _DENIED:
-            return frozenset()
-        except _NOT_YET:
-            await sleep(LOOKUP_PAUSE_S)
-    return await _of_group(client, group_id)
+    """Return the rights to a consumer group. The first group of a cluster takes some seconds."""
+    try:
+        return await retry(
+            partial(_of_group, client, group_id),
+            _NOT_YET,
+            cap_s=LOOKUP_PAUSE_MAX_S,
+            tries=LOOKUPS_MAX,
+            system=system(),
+        )
+    except _DENIED:
+        return frozenset()
 
 
 async def _of_group(client: AIOKafkaClient, group_id: str) -> frozenset[str]:
     node_id = await client.coordinator_lookup(CoordinationType.GROUP, group_id)
-    answer: Any = await client.send(node_id, _Asking(_GroupsStruct, [group_id], True))
+    answer: Any = await client.send(node_id, OneVersion(_GroupsStruct, [group_id], True))
     code, *_, operations = answer.groups[0]
     if (error := for_code(code)) is not NoError:
         raise error(group_id)

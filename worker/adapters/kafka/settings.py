@@ -1,11 +1,10 @@
-"""How the clients are set up: who we are to the brokers, and how long we wait for them."""
+"""Settings of the Kafka clients: identity and encryption, deadlines, logging."""
 
 import logging
 import ssl
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Literal
 
-from aiokafka import codec
 from aiokafka.abc import AbstractTokenProvider
 
 from worker.adapters.kafka.iam import msk_tokens, region_of
@@ -13,16 +12,15 @@ from worker.errors import ConfigError
 from worker.ports import Monotonic
 
 METADATA_AGE_MAX_MS: Final = 30_000
-"""New partitions and moved leaders are noticed after this long."""
+"""Most time until a client notices new partitions and moved leaders."""
 RETRY_BACKOFF_MS: Final = 100
 
-Compression = Literal["gzip", "snappy", "lz4", "zstd"]
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Security:
-    """How to reach the brokers. The default is for brokers of this machine only."""
+    """Encryption and authentication. The default is for brokers of this machine only."""
 
     protocol: Protocol = "PLAINTEXT"
     ssl_context: ssl.SSLContext | None = None
@@ -32,7 +30,7 @@ class Security:
     token_provider: AbstractTokenProvider | None = None
 
     def arguments(self) -> dict[str, Any]:
-        """Return what every aiokafka client takes."""
+        """Return keyword arguments for any aiokafka client."""
         return {
             "security_protocol": self.protocol,
             "ssl_context": self.ssl_context,
@@ -44,20 +42,20 @@ class Security:
 
 
 def encrypted(ca_file: str) -> Security:
-    """Return TLS, with certificate and name verified by ``ca_file`` or the system's authorities.
+    """Return TLS that verifies certificate and name by ``ca_file`` or the system's authorities.
 
-    Raises ConfigError when the file holds no certificates.
+    Raises ConfigError if the file has no certificates.
     """
     try:
         context = ssl.create_default_context(cafile=ca_file or None)
     except OSError as error:
-        rule = f"PARITY_KAFKA_CA_FILE={ca_file!r}: {error}; name a PEM file of certificates"
+        rule = f"PARITY_KAFKA_CA_FILE={ca_file!r}: {error}: name a PEM file of certificates"
         raise ConfigError(rule) from error
     return Security(protocol="SSL", ssl_context=context)
 
 
 def msk_iam(bootstrap_servers: str, *, region: str, ca_file: str, clock: Monotonic) -> Security:
-    """Return TLS and IAM, for Amazon MSK. Raises ConfigError when no region is to be found."""
+    """Return TLS and IAM for Amazon MSK. Raises ConfigError if no region is known."""
     tokens = msk_tokens(region or region_of(bootstrap_servers), clock)
     return replace(
         encrypted(ca_file), protocol="SASL_SSL", mechanism="OAUTHBEARER", token_provider=tokens
@@ -66,7 +64,7 @@ def msk_iam(bootstrap_servers: str, *, region: str, ca_file: str, clock: Monoton
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Deadlines:
-    """Seconds. ``session_s`` is how long a silent member keeps its partitions."""
+    """Deadlines in seconds. ``session_s`` is how long a silent member keeps its partitions."""
 
     session_s: float = 10.0
     rebalance_s: float = 20.0
@@ -75,23 +73,12 @@ class Deadlines:
     send_s: float = 10.0
     callback_s: float = 6.0
     close_s: float = 5.0
-
-
-def require_codec(compression: Compression | None) -> None:
-    """Refuse now what would fail at the first record (A34)."""
-    installed = {
-        None: True,
-        "gzip": codec.has_gzip(),
-        "snappy": codec.has_snappy(),
-        "lz4": codec.has_lz4(),
-        "zstd": codec.has_zstd(),
-    }
-    if not installed[compression]:
-        raise ConfigError(f"compression {compression} needs: pip install aiokafka[{compression}]")
+    refused_s: float = 300.0
+    """How long the brokers may refuse to return a partition's records before its lane halts."""
 
 
 def silence_secrets() -> None:
-    """Keep aiokafka's loggers at INFO or above: at DEBUG they print passwords (A30)."""
+    """Keep aiokafka's loggers at INFO or above, as they print passwords at DEBUG (A30)."""
     names = [name for name in logging.root.manager.loggerDict if name.startswith("aiokafka.")]
     for name in ["aiokafka", *names]:
         logger = logging.getLogger(name)

@@ -1,7 +1,8 @@
-"""The books as an onlooker reads them: read-only, on connections of their own.
+"""Read-only access to the books at one moment, for the proof, the audit and the probe of health.
 
-A ``Snapshot`` is one REPEATABLE READ transaction: whatever it reads is of one moment. On DSQL a
-transaction ends after five minutes, and a snapshot with it.
+A ``Snapshot`` is one REPEATABLE READ transaction on a connection of its own, so all that it reads
+is of one moment. On DSQL a transaction ends after five minutes, and a snapshot with it.
+``evidence.Evidence`` reads the present state over and over instead, on one connection.
 """
 
 import asyncio
@@ -17,18 +18,20 @@ from worker.adapters.postgres import outcomes, statements, target
 from worker.adapters.postgres.connect import AUDIT_SETTINGS, Connect, connect
 from worker.adapters.system import system
 from worker.domain import ids
-from worker.domain.units import Lane
-from worker.errors import ConfigError, Unavailable
+from worker.domain.units import LaneId
+from worker.errors import ConfigError
 
 LANES_MAX: Final = 10_000
+"""Lanes that are read at once. An exchange has fewer."""
+BATCHES_PER_PAGE: Final = 500
+"""Rows of the journal that are read at once."""
 READ_S: Final = 25.0
-"""How long one statement may take: sums over pockets and positions, or one page."""
+"""How long one statement may take, such as sums over all pockets and positions."""
 CLOSE_S: Final = 2.0
 _NO_KEY: Final = UUID(int=0)
 _NO_LANE: Final = -(2**31)
-_MISSING_TABLE: Final = "42P01"
 # A page is few rows looked up by key, however large its table has grown since it was planned.
-_PAGE_SETTINGS: Final = {
+PAGE_SETTINGS: Final = {
     **AUDIT_SETTINGS,
     "enable_hashjoin": "off",
     "enable_seqscan": "off",
@@ -41,7 +44,7 @@ Rows = Sequence[Any]
 _FIRST_KEYS: Final[Mapping[str, tuple[UUID | int, ...]]] = {
     statements.AUDIT_ACCOUNTS: (_NO_KEY,),
     statements.AUDIT_MARKETS: (_NO_KEY,),
-    statements.AUDIT_LEDGER: (_NO_KEY, _NO_KEY, _NO_LANE, _NO_KEY),
+    statements.AUDIT_LEDGER: (_NO_KEY, _NO_KEY, _NO_LANE, _NO_KEY, 0),
     statements.AUDIT_POCKETS: (_NO_KEY, _NO_LANE),
     statements.AUDIT_TRADES: (_NO_KEY,),
     statements.AUDIT_TRANSFERS: (_NO_KEY,),
@@ -50,7 +53,7 @@ _FIRST_KEYS: Final[Mapping[str, tuple[UUID | int, ...]]] = {
     statements.AUDIT_PAYOUTS: (_NO_KEY, _NO_KEY),
     statements.AUDIT_BATCH_KEYS: (_NO_KEY,),
 }
-"""What stands before every key of a table. A page's statement begins with the key's columns."""
+"""Values less than every key of a table. A page's statement begins with the key's columns."""
 
 
 class Snapshot:
@@ -60,7 +63,7 @@ class Snapshot:
         self._connection, self._is_dsql = connection, is_dsql
 
     async def backend(self) -> str:
-        """Return what the database is."""
+        """Return the name of the database and its version."""
         if self._is_dsql:
             return "Aurora DSQL"
         return f"PostgreSQL {await self._connection.fetchval('SHOW server_version')}"
@@ -72,7 +75,7 @@ class Snapshot:
         return dict(row)
 
     async def gaps(self) -> int:
-        """Return how many lanes' newest journal row is missing or elsewhere than they say."""
+        """Return how many lanes have no journal row, or another one, for their last batch."""
         heads = [
             {"lane": row["lane"], "batch_no": row["batch_no"], "batch_id": _batch_key(row)}
             for row in await self._connection.fetch(statements.AUDIT_LANES, LANES_MAX)
@@ -96,26 +99,26 @@ class Snapshot:
         return await self._connection.fetch(statements.AUDIT_POSTINGS, keys, rows_max)
 
     async def causes(self, causes: Sequence[UUID]) -> Rows:
-        """Return those of ``causes`` that are batches."""
+        """Return the causes that are keys of batches."""
         keys = [str(cause) for cause in causes]
         return await self._connection.fetch(statements.AUDIT_CAUSES, keys, len(keys))
 
     async def balances(self) -> Rows:
-        """Return the one sum of what accounts are told to have."""
+        """Return one row with the sum of the balances shown to accounts."""
         return await self._connection.fetch(statements.AUDIT_BALANCES)
 
     async def batches(self, lane: int, first: int, last: int, *, whole: bool = False) -> Rows:
-        """Return the lane's journal rows ``first`` to ``last``, those that exist, in order.
+        """Return the lane's existing journal rows from ``first`` to ``last``, in order.
 
-        ``whole``: with what is long, by the columns of ``audit_history.sql``.
+        If ``whole``, they have the columns of ``audit_history.sql``, with facts and events.
         """
         statement = statements.AUDIT_HISTORY if whole else statements.AUDIT_BATCHES
-        keys = [ids.batch_key(Lane(lane), number) for number in range(first, last + 1)]
+        keys = [ids.batch_key(LaneId(lane), number) for number in range(first, last + 1)]
         return await self._connection.fetch(statement, keys, len(keys))
 
 
 class Books:
-    """Where the books are. One probe at a time; snapshots are independent of it and each other."""
+    """The address of the books. Probes go one at a time, snapshots are independent of all else."""
 
     def __init__(self, url: str, *, timeout_s: float, connect: Connect = connect) -> None:
         self._url = url
@@ -126,7 +129,7 @@ class Books:
         self._connection: asyncpg.Connection[asyncpg.Record] | None = None
 
     async def probe(self) -> None:
-        """Return when the database has answered. Raises StoreError by the deadline."""
+        """Wait until the database answers. Raises StoreError by the deadline."""
         if self._system.clock() >= self._retires_at_s:
             await self.close()
         try:
@@ -142,15 +145,15 @@ class Books:
             raise
 
     async def close(self) -> None:
-        """Let go of the probe's connection."""
+        """Close the connection of the probe."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
     @asynccontextmanager
     async def snapshot(self, *, paged: bool = False) -> AsyncIterator[Snapshot]:
-        """Read at one moment, on a connection of its own; ``paged``: by key, page by page."""
-        connection = await self._connect(_PAGE_SETTINGS if paged else AUDIT_SETTINGS)
+        """Read at one moment. If ``paged``, plans suit pages that are read by key."""
+        connection = await self._connect(PAGE_SETTINGS if paged else AUDIT_SETTINGS)
         try:
             with _translated():
                 await connection.execute("BEGIN")
@@ -158,7 +161,7 @@ class Books:
                 await connection.execute("COMMIT")
                 await connection.close(timeout=CLOSE_S)
         finally:
-            # Also when it did not answer: nothing was written, so there is nothing to undo.
+            # Nothing was written, so an unanswered COMMIT leaves nothing to undo.
             connection.terminate()
 
     async def _connect(self, settings: dict[str, str]) -> "asyncpg.Connection[asyncpg.Record]":
@@ -166,7 +169,7 @@ class Books:
             async with asyncio.timeout(self._timeout_s):
                 return await self._connect_by(self._url, settings, timeout_s=READ_S)
         except TimeoutError as error:
-            raise Unavailable(f"no connection within {self._timeout_s:g} s") from error
+            raise outcomes.of_connect(error, self._url) from error
 
 
 @contextmanager
@@ -175,12 +178,10 @@ def _translated() -> Iterator[None]:
         yield
     except outcomes.DRIVER_ERRORS as error:
         meaning = outcomes.of_statement(error)
-        if meaning.sqlstate == _MISSING_TABLE:
-            raise ConfigError(
-                "the database has no tables of Parity: run `parity migrate`"
-            ) from error
+        if meaning.sqlstate == outcomes.MISSING_TABLE:
+            raise ConfigError(outcomes.NO_TABLES) from error
         raise meaning from error
 
 
 def _batch_key(row: asyncpg.Record) -> str:
-    return ids.batch_key(Lane(row["lane"]), row["batch_no"])
+    return ids.batch_key(LaneId(row["lane"]), row["batch_no"])

@@ -21,6 +21,7 @@ LANE_SETTINGS: Final = {
     "lock_timeout": "200ms",
     "idle_in_transaction_session_timeout": "5s",
 }
+ENCODING: Final = "UTF8"
 AUDIT_SETTINGS: Final = {
     "application_name": "parity-audit",
     "default_transaction_isolation": "repeatable read",
@@ -54,22 +55,36 @@ async def connect(
             )
     # First, because a certificate that does not verify is a ValueError, too.
     except ssl.SSLError as error:
-        raise outcomes.of_connect(error) from error
+        raise outcomes.of_connect(error, url) from error
     except ValueError as error:
         raise ConfigError(f"PARITY_DATABASE_URL: {error}") from error
     except outcomes.DRIVER_ERRORS as error:
-        raise outcomes.of_connect(error) from error
+        raise outcomes.of_connect(error, url) from error
     try:
         isolation = await connection.fetchval("SHOW transaction_isolation")
     except outcomes.DRIVER_ERRORS as error:
         connection.terminate()
-        raise outcomes.of_connect(error) from error
+        raise outcomes.of_connect(error, url) from error
     except asyncio.CancelledError:
         connection.terminate()
         raise
-    if isolation != "repeatable read":
+    try:
+        _require(isolation, connection.get_settings())
+    except ConfigError:
         connection.terminate()
+        raise
+    return connection
+
+
+def _require(isolation: str, settings: object) -> None:
+    """Raise ConfigError if the database cannot keep the books. ``settings`` are the session's."""
+    if isolation != "repeatable read":
         raise ConfigError(
             f"the database runs transactions in {isolation!r}; Parity needs 'repeatable read'"
         )
-    return connection
+    encoding = getattr(settings, "server_encoding", ENCODING)
+    if encoding != ENCODING:
+        raise ConfigError(
+            f"the database is encoded in {encoding}, which has no place for every title; Parity"
+            f" needs {ENCODING}: CREATE DATABASE … ENCODING 'UTF8' TEMPLATE template0"
+        )

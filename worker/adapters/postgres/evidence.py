@@ -1,52 +1,49 @@
-"""What demo, stress and republish read from the books, by a connection that can only read."""
+"""Read-only access to the present state of the books, for demo, stress and republish.
+
+``books.Books`` does not replace it. A snapshot is of one moment and ends after five minutes on
+DSQL, while a demo looks for changes 20 times a second and republishing may take longer.
+"""
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import asyncpg
 
 from worker.adapters.postgres import outcomes, statements
+from worker.adapters.postgres.books import BATCHES_PER_PAGE, LANES_MAX
 from worker.adapters.postgres.connect import AUDIT_SETTINGS, connect
 from worker.domain import ids
-from worker.domain.units import Lane
-
-LANES_MAX: Final = 10_000
-BATCHES_A_PAGE: Final = 500
+from worker.domain.units import LaneId
+from worker.ports import JournalRow
 
 
 @dataclass(frozen=True, slots=True)
 class LaneStanding:
-    """Where a lane stands."""
+    """The position and the owner of a lane."""
 
-    lane: Lane
+    lane: LaneId
     stream: str
     partition: int
     owner: str
     batch_no: int
     next_offset: int
     last_seq: int
-    trades: int
 
 
 @dataclass(frozen=True, slots=True)
-class JournalBatch:
-    """A batch as it was written; ``events`` is text of ``wire.journal``."""
+class JournalBatch(JournalRow):
+    """A batch of the journal with the range of its events."""
 
-    batch_no: int
-    first_offset: int
-    next_offset: int
     first_seq: int
     last_seq: int
-    owner: str
-    events: str
 
 
 @dataclass(frozen=True, slots=True)
 class Sums:
-    """Sums over the whole database, and of one run: escrow, draws, markets."""
+    """Sums over the whole database. Escrow, draws and markets are those of one run."""
 
     ledger_sum: int
     cash: int
@@ -60,7 +57,7 @@ class Sums:
 
 @dataclass(frozen=True, slots=True)
 class Holdings:
-    """What some accounts and markets hold, and what some trades posted."""
+    """Cash of some accounts and markets, and postings of some trades."""
 
     cash: int
     negative_balances: int
@@ -69,7 +66,7 @@ class Holdings:
 
 
 class Evidence:
-    """Reads the books. Use with ``async with``. Raises StoreError."""
+    """A connection that reads the books. Use with ``async with``. Raises StoreError."""
 
     def __init__(self, url: str, *, timeout_s: float) -> None:
         self._url, self._timeout_s = url, timeout_s
@@ -83,13 +80,13 @@ class Evidence:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
             connection.terminate()
 
     async def server_version(self) -> str:
-        """Return what the server calls its version."""
+        """Return the version of the server."""
         async with self._open() as connection:
             return str(await connection.fetchval("SHOW server_version"))
 
@@ -99,20 +96,20 @@ class Evidence:
             return [row["stream"] for row in await connection.fetch(statements.READ_STREAMS)]
 
     async def lanes(self, streams: Sequence[str]) -> Sequence[LaneStanding]:
-        """Return where the lanes of ``streams`` stand, in order."""
+        """Return the lanes of ``streams`` in order."""
         async with self._open() as connection:
             found = await connection.fetch(statements.READ_LANES, list(streams), LANES_MAX)
         return [LaneStanding(**dict(row)) for row in found]
 
-    async def page(self, lane: Lane, numbers: range) -> Sequence[JournalBatch]:
-        """Return the lane's batches of these numbers, at most ``BATCHES_A_PAGE``, in order."""
+    async def page(self, lane: LaneId, numbers: range) -> Sequence[JournalBatch]:
+        """Return the lane's batches of these numbers, at most ``BATCHES_PER_PAGE``, in order."""
         keys = [ids.batch_key(lane, number) for number in numbers]
         async with self._open() as connection:
-            found = await connection.fetch(statements.READ_BATCHES, keys, BATCHES_A_PAGE)
+            found = await connection.fetch(statements.READ_BATCHES, keys, BATCHES_PER_PAGE)
         return [JournalBatch(**dict(row)) for row in found]
 
     async def sums(self, orders_stream: str) -> Sums:
-        """Return the sums, the run being that of ``orders_stream``."""
+        """Return the sums, for the run that has ``orders_stream``."""
         async with self._open() as connection, connection.transaction():
             proof = await connection.fetchrow(statements.READ_PROOF)
             run = await connection.fetchrow(statements.READ_RUN, orders_stream)
@@ -132,7 +129,7 @@ class Evidence:
     async def holdings(
         self, accounts: Sequence[str], markets: Sequence[str], trades: Sequence[str]
     ) -> Holdings:
-        """Return what the keys of ``accounts`` and ``markets`` hold and ``trades`` posted."""
+        """Return cash and postings by the keys of accounts, markets and trades."""
         keys = (list(accounts), list(markets), list(trades))
         async with self._open() as connection:
             row = await connection.fetchrow(statements.READ_HOLDINGS, *keys)
@@ -142,7 +139,7 @@ class Evidence:
     @asynccontextmanager
     async def _open(self) -> AsyncIterator["asyncpg.Connection[asyncpg.Record]"]:
         if self._connection is None:
-            raise RuntimeError("not connected: use it in `async with`")
+            raise RuntimeError("Evidence is not connected: use it in `async with`")
         try:
             yield self._connection
         except outcomes.DRIVER_ERRORS as error:

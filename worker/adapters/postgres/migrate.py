@@ -1,193 +1,144 @@
-"""Migrations: numbered SQL files, forward only, one DDL statement a file and a transaction.
+"""Migrations: numbered SQL files, forward only, one DDL statement per file and transaction.
 
-A file is brought in by small steps, each one statement, each after a new look at what is there:
+Each file declares one change, see ``changes``. It is applied by small actions. Each action is one
+statement, and follows from a new look at the catalog and at the notes:
 
-    note     a row of `migrations` says that the file was begun, and its checksum
-    create   the file's own statement
-    wait     until an index that DSQL builds beside us can be used
-    drop     an index whose building failed, to create it again
-    mark     the row says APPLIED
+    note     a row of `migrations` records that the file was begun, and its checksum
+    apply    the file's own statement
+    wait     until DSQL has built an index or validated a constraint
+    rebuild  drop an index that cannot be used, to create it again
+    mark     the row becomes APPLIED
 
-So a migrator can be cut off anywhere and another goes on, at once or later; two at a time help each
-other: a note is one row, DDL makes a name once, and whoever loses looks again. What is there
-without a note is not ours and is refused, and so is a file that changed since it was noted.
+A migrator can therefore be interrupted anywhere, and another continues. Two at once cannot harm
+each other. On PostgreSQL the second one waits for a lock. DSQL has no such lock, but refuses a
+statement of a session that has not seen the last change of the schema (OC001), and the migrator
+looks again. A thing that is there without a note belongs to somebody else and is refused. A file
+that changed after it was noted is refused, too.
 """
 
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from functools import partial
-from hashlib import sha256
 from importlib.resources import files
 from typing import Any, Final, TypeVar
 
 import asyncpg
 
 from worker.adapters.postgres import outcomes, target
+from worker.adapters.postgres.changes import (
+    LOOK_UP,
+    Action,
+    Change,
+    Kind,
+    Migration,
+    Note,
+    Presence,
+    Progress,
+    Verb,
+    next_action,
+    undone_by,
+)
 from worker.adapters.postgres.connect import connect
 from worker.adapters.system import system
-from worker.errors import Conflict, ParityError
+from worker.errors import Conflict, ParityError, StoreError
 from worker.ports import System
+from worker.retry import retry
 
 SETTINGS: Final = {
     "application_name": "parity-migrate",
     "default_transaction_isolation": "repeatable read",
+    # A statement that waits for a table keeps everybody else from it meanwhile.
+    "lock_timeout": "1s",
 }
-ATTEMPTS_MAX: Final = 24
-"""Steps that one file may take, lost races included; it needs four."""
+ACTIONS_MAX: Final = 24
+"""Actions that one file may take. It needs three, and two more for each build that failed."""
+TRIES_MAX: Final = 24
+"""How often one file may be begun, because a race was lost."""
+OVERTAKEN_MAX: Final = 3
+"""How often a file's statement may be refused because its change is done already."""
 BACKOFF_CAP_S: Final = 2.0
-BUILD_POLL_S: Final = 1.0
-BUILD_POLLS_MAX: Final = 3_600
-BROKEN_LOOKS: Final = 3
-"""So often in a row an index must be seen unusable and unbuilt: its job ends a moment before."""
-APPLIED: Final = "APPLIED"
-_MADE_BY_ANOTHER: Final = frozenset({"23505", "42P07", "42710"})
+POLL_S: Final = 1.0
+POLLS_MAX: Final = 3_600
+"""How often to ask for the end of a job, or of another migrator."""
+SCAN_S: Final = 3_600.0
+"""How long PostgreSQL may take to build an index or to validate a constraint."""
+LOOKS_AFTER_JOB: Final = 3
+"""A job may end a moment before the catalog shows what it did."""
+_OVERTAKEN: Final = {
+    Verb.CREATES: frozenset({"23505", "42P07", "42710", "42701"}),
+    Verb.DROPS: frozenset({"42P01", "42703", "42704"}),
+    Verb.VALIDATES: frozenset[str](),
+}
+"""SQLSTATEs by which the database refuses a change that is done already."""
 _NOTES: Final = (
     "CREATE TABLE migrations ("
     "number integer NOT NULL, name text NOT NULL, checksum text NOT NULL, state text NOT NULL,"
     " CONSTRAINT migrations_pkey PRIMARY KEY (number),"
     " CONSTRAINT migrations_state CHECK (state IN ('STARTED', 'APPLIED')))"
 )
+_NOTES_CHANGE: Final = Change(Verb.CREATES, Kind.TABLE, "", "migrations")
 _NOTE: Final = (
     "INSERT INTO migrations (number, name, checksum, state) VALUES ($1, $2, $3, 'STARTED')"
     " ON CONFLICT (number) DO NOTHING"
 )
 _MARK: Final = "UPDATE migrations SET state = 'APPLIED' WHERE number = $1 AND checksum = $2"
-_IS_THERE: Final = (
-    "SELECT 1 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace"
-    " WHERE n.nspname = current_schema() AND c.relname::text = $1::text"
-)
 _LOOK: Final = (
-    "SELECT m.checksum, m.state, t.usable FROM (SELECT 1) AS one"
-    "  LEFT JOIN migrations m ON m.number = $2"
-    "  LEFT JOIN (SELECT coalesce(i.indisvalid, true) AS usable"
-    "               FROM pg_class c"
-    "               JOIN pg_namespace n ON n.oid = c.relnamespace"
-    "               LEFT JOIN pg_index i ON i.indexrelid = c.oid"
-    "              WHERE n.nspname = current_schema() AND c.relname::text = $1::text"
-    "            ) AS t ON true"
+    "SELECT m.checksum, m.state, later.number IS NOT NULL AS undone, t.*"  # noqa: S608 - constants
+    "  FROM (SELECT 1) AS one"
+    f"  LEFT JOIN ({LOOK_UP}) AS t ON true"
+    "  LEFT JOIN migrations m ON m.number = $3::integer"
+    "  LEFT JOIN migrations later ON later.number = $4::integer"
+)
+_LOCK: Final = (
+    "SELECT pg_try_advisory_lock(hashtext('parity migrate'), hashtext(current_schema())) AS alone"
 )
 _JOBS: Final = (
-    "SELECT status, details FROM sys.jobs"
-    " WHERE object_name = $1 OR object_name = current_schema() || '.' || $1"
+    "SELECT job_id, status, details FROM sys.jobs"
+    " WHERE job_id = $1::text OR object_name IN ($2::text, $3::text,"
+    " current_schema() || '.' || $2::text, current_schema() || '.' || $3::text)"
     " LIMIT 100"
 )
+_ASYNC: Final = re.compile(r"\b(INDEX|TABLE) ASYNC\b")
 _AT_WORK: Final = frozenset({"submitted", "processing"})
+_DONE: Final = "completed"
 
 T = TypeVar("T")
 
+Execute = Callable[..., Awaitable[Sequence[Any]]]
+"""Runs one statement with its arguments as a transaction of its own; returns its rows.
 
-Run = Callable[..., Awaitable[Sequence[Any]]]
-"""Runs one statement with its arguments as a transaction of its own; returns its rows."""
+Takes ``timeout`` in seconds, as asyncpg does.
+"""
 
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """What differs between targets: who builds an index, and where that can be seen."""
+    """The differences between targets.
 
-    builds_beside: bool
+    With ``has_jobs`` the database builds an index and validates a constraint as a job of its own.
+    """
 
-    def ddl(self, migration: "Migration") -> str:
+    has_jobs: bool
+
+    @property
+    def locks(self) -> bool:
+        """Return whether a session can hold a lock. DSQL has no locks."""
+        return not self.has_jobs
+
+    def ddl(self, migration: Migration) -> str:
         """Return the file's statement as the target takes it."""
-        if self.builds_beside:
-            return migration.sql
-        return re.sub(r"\bINDEX ASYNC\b", "INDEX", migration.sql)
-
-    async def builds(self, run: Run, index: str) -> Mapping[str, str]:
-        """Return the states of the jobs that build an index, and what each has to say."""
-        if not self.builds_beside:
-            return {}
-        found = await run(_JOBS, index)
-        return {row["status"]: row["details"] or "" for row in found}
+        statement = migration.sql.rstrip().removesuffix(";")
+        return statement if self.has_jobs else _ASYNC.sub(r"\1", statement)
 
 
-POSTGRESQL: Final = Dialect(builds_beside=False)
-DSQL: Final = Dialect(builds_beside=True)
+POSTGRESQL: Final = Dialect(has_jobs=False)
+DSQL: Final = Dialect(has_jobs=True)
 
 
 def dialect_of(url: str) -> Dialect:
     """Return how the target that a URL names takes DDL."""
     return DSQL if target.is_dsql(url) else POSTGRESQL
-
-
-@dataclass(frozen=True, slots=True)
-class Migration:
-    """One file of ``schema/``, named for the one thing that it makes."""
-
-    number: int
-    name: str
-    sql: str
-
-    @property
-    def checksum(self) -> str:
-        """Return the SHA-256 of the file, hex."""
-        return sha256(self.sql.encode()).hexdigest()
-
-    @property
-    def makes(self) -> str:
-        """Return the name of the table, view or index."""
-        return self.name.removesuffix(".sql")[5:]
-
-    @property
-    def title(self) -> str:
-        """Return the line that the statement begins with."""
-        code = (line for line in self.sql.splitlines() if not line.startswith("--"))
-        return next(code, "").rstrip(" (;")
-
-    @property
-    def is_index(self) -> bool:
-        """Return whether it makes an index, which can be made again at any time."""
-        return re.search(r"^CREATE INDEX\b", self.sql, re.MULTILINE) is not None
-
-
-class Thing(StrEnum):
-    """How what a file makes stands in the database."""
-
-    MISSING = "missing"
-    BUILDING = "building"
-    BROKEN = "broken"
-    READY = "ready"
-
-
-class Step(StrEnum):
-    """What to do next for a file."""
-
-    NOTE = "begin"
-    CREATE = "create"
-    WAIT = "wait until built"
-    DROP = "drop and create again"
-    MARK = "mark as applied"
-    NOTHING = "leave alone"
-
-
-@dataclass(frozen=True, slots=True)
-class Note:
-    """A row of ``migrations``."""
-
-    checksum: str
-    state: str
-
-
-def next_step(migration: Migration, note: Note | None, thing: Thing) -> Step:
-    """Return what to do next. Raises ParityError on what only an operator can decide."""
-    if note is None:
-        if thing is not Thing.MISSING:
-            raise ParityError(
-                f"{migration.name}: the database has a {migration.makes!r} that no migration made;"
-                " rename it or take an empty database"
-            )
-        return Step.NOTE
-    if note.checksum != migration.checksum:
-        raise ParityError(
-            f"{migration.name} was changed after it was {note.state.lower()}: its checksum is"
-            f" {migration.checksum[:12]}…, noted is {note.checksum[:12]}…; restore the file"
-        )
-    if note.state == APPLIED and thing is Thing.MISSING and not migration.is_index:
-        raise ParityError(f"{migration.name} was applied, but {migration.makes!r} is gone")
-    if thing is Thing.READY:
-        return Step.NOTHING if note.state == APPLIED else Step.MARK
-    return {Thing.MISSING: Step.CREATE, Thing.BUILDING: Step.WAIT, Thing.BROKEN: Step.DROP}[thing]
 
 
 def migrations() -> Sequence[Migration]:
@@ -209,7 +160,7 @@ async def migrate(url: str, *, timeout_s: float) -> list[str]:
         connection.terminate()
 
 
-async def foreseen(url: str, *, timeout_s: float) -> list[tuple[Migration, Step]]:
+async def foreseen(url: str, *, timeout_s: float) -> list[tuple[Migration, Action]]:
     """Return what ``migrate`` would begin with for each file that is not applied. Reads only."""
     connection = await connect(url, SETTINGS, timeout_s=timeout_s)
     try:
@@ -219,118 +170,191 @@ async def foreseen(url: str, *, timeout_s: float) -> list[tuple[Migration, Step]
 
 
 class Migrator:
-    """Brings files in through one connection."""
+    """Applies files through one connection."""
 
-    def __init__(self, run: Run, dialect: Dialect, system: System) -> None:
-        self._run, self._dialect, self._system = run, dialect, system
-        self._trouble = ""
+    def __init__(self, execute: Execute, dialect: Dialect, system: System) -> None:
+        self._execute, self._dialect, self._system = execute, dialect, system
+        self._undone_by: dict[int, int] = {}
+        self._job = self._trouble = ""
 
     async def run(self, every: Sequence[Migration]) -> list[str]:
         """Apply what is missing, in order; return the names applied."""
-        await self._repeat(self._make_notes, "the table `migrations`")
-        return [migration.name for migration in every if await self._bring_in(migration)]
+        self._undone_by = undone_by(every)
+        await self._await_others()
+        await self._repeat(self._make_notes, "the table `migrations`", Verb.CREATES)
+        return [migration.name for migration in every if await self._apply(migration)]
 
-    async def foresee(self, every: Sequence[Migration]) -> list[tuple[Migration, Step]]:
-        """Return the next step of each file that is not applied. Reads only."""
-        steps: list[tuple[Migration, Step]] = []
+    async def foresee(self, every: Sequence[Migration]) -> list[tuple[Migration, Action]]:
+        """Return the next action of each file that is not applied. Reads only."""
+        self._undone_by = undone_by(every)
+        found: list[tuple[Migration, Action]] = []
         for migration in every:
-            step = await self._repeat(partial(self._next, migration), migration.name)
-            steps.append((migration, step))
-        return [(migration, step) for migration, step in steps if step is not Step.NOTHING]
+            look = partial(self._next, migration)
+            action = await self._repeat(look, migration.name, migration.change.verb)
+            found.append((migration, action))
+        return [(migration, action) for migration, action in found if action is not Action.NOTHING]
 
-    async def _make_notes(self) -> bool | None:
-        if await self._is_noting():
-            return True
-        await self._run(_NOTES)
-        return None
+    async def _await_others(self) -> None:
+        """Wait until no other migrator is at work in this schema. A session's end frees its lock.
 
-    async def _bring_in(self, migration: Migration) -> bool:
-        """Do one step after the other; return whether there was something to do."""
-        done: list[Step] = []
+        Without the lock a migrator that was stopped for a while could send a CREATE that another
+        one has done since, and dropped again by a later file.
+        """
+        if not self._dialect.locks:
+            return
+        for _ in range(POLLS_MAX):
+            (row,) = await self._repeat(partial(self._execute, _LOCK), "the lock", Verb.CREATES)
+            if row["alone"]:
+                return
+            await self._system.sleep(POLL_S)
+        raise ParityError("another migrator is at work in this schema: run this again later")
 
-        async def one_step() -> bool | None:
-            step = await self._next(migration)
-            if step is Step.NOTHING:
-                return bool(done)
-            done.append(step)
-            await self._do(step, migration)
-            return None
+    async def _make_notes(self) -> None:
+        if not await self._execute(LOOK_UP, *_NOTES_CHANGE.looked_up):
+            await self._execute(_NOTES)
 
-        return await self._repeat(one_step, migration.name)
+    async def _apply(self, migration: Migration) -> bool:
+        """Do one action after the other; return whether there was something to do."""
+        self._job = self._trouble = ""
+        actions = 0
 
-    async def _repeat(self, action: Callable[[], Awaitable[T | None]], what: str) -> T:
-        """Repeat ``action`` until it returns something; a lost race is a reason to look again."""
-        self._trouble, told = "", ""
-        for tries in range(ATTEMPTS_MAX):
+        async def until_done() -> bool:
+            nonlocal actions
+            while (action := await self._next(migration)) is not Action.NOTHING:
+                actions += 1
+                if actions > ACTIONS_MAX:
+                    reason = self._trouble or f"the catalog does not show the {migration.change}"
+                    raise ParityError(
+                        f"{migration.name}: given up after {ACTIONS_MAX} actions: {reason}"
+                    )
+                await self._do(action, migration)
+            return actions > 0
+
+        return await self._repeat(until_done, migration.name, migration.change.verb)
+
+    async def _repeat(self, call: Callable[[], Awaitable[T]], what: str, verb: Verb) -> T:
+        """Return what ``call`` returns. A lost race is a reason to look again from the start."""
+        overtaken = 0
+
+        async def translated() -> T:
             try:
-                if (result := await action()) is not None:
-                    return result
+                return await call()
             except outcomes.DRIVER_ERRORS as error:
-                meaning = outcomes.of_statement(error)
-                if not isinstance(meaning, Conflict) and meaning.sqlstate not in _MADE_BY_ANOTHER:
-                    raise meaning from error
-                told = str(meaning)
-                await self._system.back_off(tries, cap_s=BACKOFF_CAP_S)
-        raise ParityError(
-            f"{what}: given up after {ATTEMPTS_MAX} attempts: {self._trouble or told}"
+                raise _named(what, outcomes.of_statement(error)) from error
+
+        def is_lost_race(error: Exception) -> bool:
+            nonlocal overtaken
+            is_overtaken = getattr(error, "sqlstate", "") in _OVERTAKEN[verb]
+            overtaken += is_overtaken
+            return isinstance(error, Conflict) or (is_overtaken and overtaken <= OVERTAKEN_MAX)
+
+        return await retry(
+            translated, is_lost_race, cap_s=BACKOFF_CAP_S, tries=TRIES_MAX, system=self._system
         )
 
-    async def _is_noting(self) -> bool:
-        return bool(await self._run(_IS_THERE, "migrations"))
-
-    async def _next(self, migration: Migration) -> Step:
-        """Look at the note and at what the file makes, in one snapshot; return what to do next."""
-        note = None
+    async def _next(self, migration: Migration) -> Action:
+        """Look at the note and at the change, in one snapshot; return what to do next."""
+        change, note = migration.change, None
+        numbers = (migration.number, self._undone_by.get(migration.number))
         try:
-            (row,) = await self._run(_LOOK, migration.makes, migration.number)
-            usable: bool | None = row["usable"]
-            if row["checksum"] is not None:
-                note = Note(row["checksum"], row["state"])
+            (row,) = await self._execute(_LOOK, *change.looked_up, *numbers)
         except asyncpg.UndefinedTableError:
-            found = await self._run(_IS_THERE, migration.makes)
-            usable = True if found else None
-        return next_step(migration, note, await self._thing(migration, usable))
+            found = await self._execute(LOOK_UP, *change.looked_up)
+            return next_action(migration, None, await self._progress(migration, (*found, None)[0]))
+        if row["checksum"] is not None:
+            note = Note(row["checksum"], row["state"])
+        progress = Progress.DONE if row["undone"] else await self._progress(migration, row)
+        return next_action(migration, note, progress)
 
-    async def _thing(self, migration: Migration, usable: bool | None) -> Thing:
-        if usable is None:
-            return Thing.MISSING
-        if usable:
-            return Thing.READY
-        builds = await self._dialect.builds(self._run, migration.makes)
-        if _AT_WORK & builds.keys():
-            return Thing.BUILDING
-        self._trouble = builds.get("failed") or "the index cannot be used"
-        return Thing.BROKEN
+    async def _progress(self, migration: Migration, found: Any) -> Progress:  # noqa: ANN401 - a row
+        change = migration.change
+        presence = change.presence(found) if found else Presence.ABSENT
+        if presence is Presence.OTHER:
+            raise ParityError(
+                f"{migration.name}: expected the {change}, the database has something else of that"
+                " name; rename it"
+            )
+        if change.verb is Verb.DROPS:
+            return Progress.DONE if presence is Presence.ABSENT else Progress.UNDONE
+        if presence is Presence.ABSENT:
+            return Progress.UNDONE
+        if presence is Presence.UNUSABLE:
+            return await self._building(change)
+        if presence is Presence.UNCHECKED and change.verb is Verb.VALIDATES:
+            return await self._validating(migration)
+        return Progress.DONE
 
-    async def _do(self, step: Step, migration: Migration) -> None:
-        run = self._run
-        match step:
-            case Step.NOTE:
-                await run(_NOTE, migration.number, migration.name, migration.checksum)
-            case Step.CREATE:
-                await run(self._dialect.ddl(migration))
-            case Step.WAIT:
-                await self._await_build(migration)
-            case Step.DROP:
-                await self._drop(migration)
-            case Step.MARK:
-                await run(_MARK, migration.number, migration.checksum)
-            case Step.NOTHING:
+    async def _building(self, index: Change) -> Progress:
+        jobs = await self._jobs(index.name)
+        if _AT_WORK & {job["status"] for job in jobs}:
+            return Progress.RUNNING
+        details = [job["details"] for job in jobs if job["status"] != _DONE and job["details"]]
+        self._trouble = details[0] if details else "the index cannot be used"
+        return Progress.BROKEN
+
+    async def _validating(self, migration: Migration) -> Progress:
+        """Look for a job by the names it may go by, and by the id of the job begun here."""
+        jobs = await self._jobs(migration.change.name, migration.change.table)
+        for job in jobs:
+            if job["job_id"] == self._job and job["status"] not in {_DONE, *_AT_WORK}:
+                raise ParityError(
+                    f"{migration.name}: the job {job['status']}: {job['details']}; correct the"
+                    " rows and run this again"
+                )
+        at_work = _AT_WORK & {job["status"] for job in jobs}
+        return Progress.RUNNING if at_work else Progress.UNDONE
+
+    async def _jobs(self, name: str, other_name: str = "") -> Sequence[Any]:
+        if not self._dialect.has_jobs:
+            return []
+        return await self._execute(_JOBS, self._job, name, other_name or name)
+
+    async def _do(self, action: Action, migration: Migration) -> None:
+        execute = self._execute
+        match action:
+            case Action.NOTE:
+                await execute(_NOTE, migration.number, migration.name, migration.checksum)
+            case Action.APPLY:
+                await self._send(migration)
+            case Action.WAIT:
+                await self._await_job(migration)
+            case Action.REBUILD:
+                if await self._is_still(action, migration):
+                    await execute(f"DROP INDEX IF EXISTS {migration.change.name}")
+            case Action.MARK:
+                await execute(_MARK, migration.number, migration.checksum)
+            case Action.NOTHING:
                 pass
 
-    async def _await_build(self, migration: Migration) -> None:
-        for _ in range(BUILD_POLLS_MAX):
-            await self._system.sleep(BUILD_POLL_S)
-            if await self._next(migration) is not Step.WAIT:
+    async def _send(self, migration: Migration) -> None:
+        sent = migration.change.verb is Verb.VALIDATES and self._job
+        if sent and not await self._is_still(Action.APPLY, migration):
+            return
+        longer = {"timeout": SCAN_S} if migration.change.only_reads else {}
+        rows = await self._execute(self._dialect.ddl(migration), **longer)
+        self._job = str(rows[0]["job_id"]) if self._dialect.has_jobs and rows else ""
+
+    async def _await_job(self, migration: Migration) -> None:
+        for _ in range(POLLS_MAX):
+            await self._system.sleep(POLL_S)
+            if await self._next(migration) is not Action.WAIT:
                 return
         raise ParityError(
-            f"{migration.name}: the index is still being built; run this again to go on waiting"
+            f"{migration.name}: the {migration.change} is still in work; run this again to go on"
+            " waiting"
         )
 
-    async def _drop(self, migration: Migration) -> None:
-        """Drop an index that stays unusable. A job ends a moment before its index is usable."""
-        for _ in range(BROKEN_LOOKS if self._dialect.builds_beside else 0):
-            await self._system.sleep(BUILD_POLL_S)
-            if await self._next(migration) is not Step.DROP:
-                return
-        await self._run(f"DROP INDEX IF EXISTS {migration.makes}")
+    async def _is_still(self, action: Action, migration: Migration) -> bool:
+        """Return whether ``action`` remains the next one. The catalog may lag after a job."""
+        for _ in range(LOOKS_AFTER_JOB if self._dialect.has_jobs else 0):
+            await self._system.sleep(POLL_S)
+            if await self._next(migration) is not action:
+                return False
+        return True
+
+
+def _named(what: str, meaning: StoreError) -> StoreError:
+    """Return the same meaning with the name of the file that met it."""
+    return type(meaning)(
+        f"{what}: {meaning}", sqlstate=meaning.sqlstate, constraint=meaning.constraint
+    )

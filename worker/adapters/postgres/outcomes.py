@@ -1,24 +1,25 @@
-"""What an asyncpg failure means, in the words of ``worker.errors``.
+"""Meaning of an asyncpg failure, as one of ``worker.errors``.
 
-Told by exception class and SQLSTATE, never by text, except OC001: DSQL puts that in the message.
-Not in DETAIL, which quotes rows, and so what a client wrote into them.
-Anything not known to mean "nothing was written" means that nobody knows.
+The class and the SQLSTATE decide. Only OC001 is looked for in the message, where DSQL puts it.
+DETAIL is never read, because it quotes rows that clients wrote. An error that is not known to mean
+"nothing was written" leaves the outcome unknown.
 """
 
 from collections.abc import Mapping
 from typing import Final
+from urllib.parse import urlsplit
 
 import asyncpg
 
 from worker.errors import (
     Conflict,
+    Misconfigured,
     OutcomeUnknown,
     Poison,
     Refused,
     SchemaChanged,
     StoreError,
     Unavailable,
-    Unfit,
 )
 
 DRIVER_ERRORS: Final = (
@@ -30,15 +31,19 @@ DRIVER_ERRORS: Final = (
     asyncpg.InternalClientError,
 )
 """Everything by which asyncpg says that a call failed."""
+MISSING_DATABASE: Final = "3D000"
+MISSING_TABLE: Final = "42P01"
+NO_TABLES: Final = "the database has no tables of Parity: run `parity migrate`"
+_START: Final = "start the database or correct the address"
 _LOST_RACES: Final = frozenset({"40001", "40P01", "55P03"})
-# 25: a standby, or a session left in a state of its own. 40: what is no lost race says "unknown".
+# Class 25 is a standby or a session in an odd state. Of class 40 only lost races are certain.
 _UNKNOWN_CLASSES: Final = ("", "08", "25", "40", "53", "57", "58", "XX")
 # What a statement meets whatever its parameters say: no such feature, prepared statement (a
 # pooler's doing), login, database, schema, table or right.
-_UNFIT_CLASSES: Final = ("0A", "26", "28", "3D", "3F", "42")
+_MISCONFIGURED_CLASSES: Final = ("0A", "26", "28", "3D", "3F", "42")
 _MEANINGS: Final[Mapping[str, type[StoreError]]] = {
     **dict.fromkeys(_UNKNOWN_CLASSES, OutcomeUnknown),
-    **dict.fromkeys(_UNFIT_CLASSES, Unfit),
+    **dict.fromkeys(_MISCONFIGURED_CLASSES, Misconfigured),
 }
 
 
@@ -64,10 +69,27 @@ def of_statement(error: Exception) -> StoreError:
     return _MEANINGS.get(sqlstate[:2], Poison)(message, sqlstate=sqlstate)
 
 
-def of_connect(error: Exception) -> StoreError:
-    """Return what a failed attempt to connect means: that nothing was sent."""
+def of_connect(error: Exception, url: str) -> StoreError:
+    """Return what a failed attempt to connect to ``url`` means: that nothing was sent.
+
+    The text names host and port of the address, and nothing else of it.
+    """
     sqlstate = str(getattr(error, "sqlstate", None) or "")
-    return Unavailable(f"{type(error).__name__}: {error}", sqlstate=sqlstate)
+    if isinstance(error, ConnectionRefusedError):
+        text = f"refuses connections: {_START}"
+    elif isinstance(error, TimeoutError):
+        text = f"does not answer in time: {_START}"
+    elif sqlstate == MISSING_DATABASE:
+        text = f"{error}: create the database or correct the address"
+    else:
+        text = f"{type(error).__name__}: {error}"
+    return Unavailable(f"{place(url)} {text}", sqlstate=sqlstate)
+
+
+def place(url: str) -> str:
+    """Return host and port of a database's address, and the setting that has it."""
+    hosts = urlsplit(url).netloc.rpartition("@")[2] or "local socket"
+    return f"{hosts} (PARITY_DATABASE_URL)"
 
 
 def schema_changed(error: asyncpg.PostgresError) -> bool:

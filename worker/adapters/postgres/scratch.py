@@ -1,9 +1,9 @@
-"""A schema of our own in somebody's database: everything in it is ours, and goes with it.
+"""A temporary schema in a database that may also have live workers.
 
-Made of the same files as the exchange's tables, by the same migrator; sessions find it by their
-`search_path`, so that every statement runs as it stands. Beside live workers it costs them what
-any DDL costs on DSQL: one statement repeated. What an ended process left behind is named for the
-second it was made in, and is removed by the next one after an hour.
+The migrator makes its tables from the exchange's own files. Sessions find them by their
+`search_path`, so that every statement runs unchanged. On DSQL any DDL makes each session repeat one
+statement, and live workers pay that price too. The schema's name has the second of its creation.
+The next doctor drops schemas that a killed process left more than an hour ago.
 """
 
 import asyncio
@@ -18,6 +18,7 @@ from worker.adapters.postgres import outcomes
 from worker.adapters.postgres.migrate import Dialect, Migrator, migrations
 from worker.errors import Conflict, ParityError
 from worker.ports import System
+from worker.retry import retry
 
 PREFIX: Final = "parity_doctor_"
 _OURS: Final = re.compile(PREFIX + "([0-9a-f]{8})_[0-9a-f]{8}").fullmatch
@@ -46,11 +47,11 @@ Open = Callable[[], Awaitable["asyncpg.Connection[asyncpg.Record]"]]
 
 
 class Denied(ParityError):
-    """The role may not make a schema."""
+    """The role may not create a schema."""
 
 
 class Scratch:
-    """One schema and the sessions that use it. ``close`` leaves nothing behind."""
+    """One schema and the sessions that use it. ``close`` removes all of it."""
 
     def __init__(self, open_: Open, dialect: Dialect, system: System, *, wall_s: int) -> None:
         self.schema = f"{PREFIX}{wall_s:x}_{system.random.getrandbits(32):08x}"
@@ -59,7 +60,7 @@ class Scratch:
         self._begun = False
 
     async def create(self) -> Sequence[str]:
-        """Make the schema and its tables; return what was made. Raises Denied, StoreError."""
+        """Create the schema and its tables, and return their names. Raises Denied, StoreError."""
         session = await self.plain_session()
         await self._remove_leftovers(session)
         self._begun = True
@@ -74,7 +75,7 @@ class Scratch:
         return await Migrator(inside.fetch, self._dialect, self._system).run(migrations())
 
     async def session(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Return a new session that finds the scratch tables, and no others."""
+        """Return a new session that finds only the scratch tables."""
         session = await self.plain_session()
         await self._ddl(session, f"SET search_path TO {self.schema}")
         return session
@@ -82,18 +83,18 @@ class Scratch:
     async def connect(
         self, _url: str, _settings: dict[str, str], *, timeout_s: float
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """Stand in for ``connect`` where a store or books are to use the scratch tables."""
+        """Replace ``connect`` in a store or in books that are to use the scratch tables."""
         async with asyncio.timeout(timeout_s):
             return await self.session()
 
     async def plain_session(self) -> "asyncpg.Connection[asyncpg.Record]":
-        """Return a new session, closed with this."""
+        """Return a new session that ``close`` ends."""
         session = await self._open()
         self._sessions.append(session)
         return session
 
     async def close(self) -> int:
-        """Drop everything, whatever state the sessions are in; return how many things."""
+        """Drop everything in any state of the sessions, and return the number of relations."""
         sessions, self._sessions = self._sessions, []
         await asyncio.gather(*map(_ended, sessions))
         if not self._begun:
@@ -113,7 +114,7 @@ class Scratch:
                 await self._drop(session, row["name"])
 
     async def _drop(self, session: "asyncpg.Connection[asyncpg.Record]", schema: str) -> int:
-        """Drop a schema thing by thing: one DDL a transaction."""
+        """Drop a schema one relation at a time, since DSQL allows one DDL per transaction."""
         found = await self._settled(partial(session.fetch, _RELATIONS, schema))
         for row in found:
             what = "VIEW" if row["kind"] == "v" else "TABLE"
@@ -126,21 +127,22 @@ class Scratch:
 
     async def _settled(self, call: Callable[[], Awaitable[T]]) -> T:
         """Repeat a statement while it loses races: any DDL costs each session one on DSQL."""
-        for tries in range(TRIES_MAX):
+
+        async def translated() -> T:
             try:
                 return await call()
             except outcomes.DRIVER_ERRORS as error:
-                meaning = outcomes.of_statement(error)
-                if not isinstance(meaning, Conflict):
-                    raise meaning from error
-                await self._system.back_off(tries, cap_s=BACKOFF_CAP_S)
-        raise ParityError(f"{TRIES_MAX} lost races in a row")
+                raise outcomes.of_statement(error) from error
+
+        return await retry(
+            translated, Conflict, cap_s=BACKOFF_CAP_S, tries=TRIES_MAX, system=self._system
+        )
 
 
 async def _ended(session: "asyncpg.Connection[asyncpg.Record]") -> None:
-    """Close a session, and with it what it was doing.
+    """Close a session and cancel its statement.
 
-    A server finishes a statement whose client is gone, so a CREATE would outlive what drops it.
+    A server finishes a statement whose client is gone, so a CREATE could follow the DROP.
     """
     try:
         await session.close(timeout=ENDS_WITHIN_S)

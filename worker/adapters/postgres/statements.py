@@ -1,16 +1,61 @@
-"""Every SQL text, loaded once; the file says what it does and what its parameters are."""
+"""Every SQL text, made once from the files in ``sql``. The first comment of a file describes it.
 
+A file is completed when it is loaded:
+
+    -- include: postings    becomes the text of ``parts/postings.sql``
+    {kind.PRICE}            becomes the number of a word of `codes`
+    $trades                 becomes a numbered parameter of `parameters` with its type, $22::json
+
+``python -m tests.composed_sql commit_batch`` prints what the database gets.
+"""
+
+import re
 from importlib.resources import files
-from typing import Final
+from typing import Final, NamedTuple
 
-_SQL = files("worker.adapters.postgres") / "sql"
+from worker.adapters.postgres.codes import WORDS
+from worker.adapters.postgres.parameters import COUNTS, PARAMETERS
+
+_SQL: Final = files("worker.adapters.postgres") / "sql"
+_INCLUDE: Final = re.compile(r"^( *)-- include: (\w+)\n", re.MULTILINE)
+_WORD: Final = re.compile(r"\{(\w+\.\w+)\}")
+_PARAMETER: Final = re.compile(r"\$([a-z_]+)")
+_TYPES: Final = {parameter.name: parameter.type for parameter in PARAMETERS} | COUNTS
+
+
+class Composed(NamedTuple):
+    """A statement over parameters of `parameters`, with their names in the order of its numbers."""
+
+    text: str
+    parameters: tuple[str, ...]
+
+
+def compose(name: str) -> Composed:
+    """Return the statement of a file, or of a part that is a statement by itself."""
+    text = _load(name)
+    used = set(_PARAMETER.findall(text))
+    names = tuple(name for name in _TYPES if name in used)
+    assert len(names) == len(used), f"{name}.sql has unknown parameters: {used - _TYPES.keys()}"
+    numbered = {name: f"${number}::{_TYPES[name]}" for number, name in enumerate(names, 1)}
+    return Composed(_PARAMETER.sub(lambda found: numbered[found[1]], text), names)
 
 
 def _load(name: str) -> str:
-    return (_SQL / f"{name}.sql").read_text(encoding="utf-8")
+    """Return the text of a file with its parts, and with numbers for words."""
+    folder = _SQL if (_SQL / f"{name}.sql").is_file() else _SQL / "parts"
+    text = (folder / f"{name}.sql").read_text(encoding="utf-8")
+    return _WORD.sub(lambda found: WORDS[found[1]], _INCLUDE.sub(_part, text))
 
 
-COMMIT_BATCH: Final = _load("commit_batch")
+def _part(found: re.Match[str]) -> str:
+    """Return a part without the comment that it begins with, as far to the right as it is asked."""
+    indent, name = found.groups()
+    body = re.sub(r"\A(--.*\n)+", "", _load(name))
+    return "".join(f"{indent}{line}" for line in body.splitlines(keepends=True))
+
+
+COMMIT: Final = compose("commit_batch")
+COMMIT_BATCH: Final = COMMIT.text
 READ_FACTS: Final = _load("read_facts")
 READ_DEAD_ORDERS: Final = _load("read_dead_orders")
 READ_PAYEES: Final = _load("read_payees")
@@ -21,6 +66,10 @@ LOAD_ORDERS: Final = _load("load_orders")
 READ_JOURNAL: Final = _load("read_journal")
 REGISTER_STREAM: Final = _load("register_stream")
 READ_STREAMS: Final = _load("read_streams")
+READ_RIVALS: Final = _load("read_rivals")
+READ_CURSORS: Final = _load("read_cursors")
+NOTE_TOPIC: Final = _load("note_topic")
+ADOPT_TOPIC: Final = _load("adopt_topic")
 READ_PROOF: Final = _load("read_proof")
 READ_GAPS: Final = _load("read_gaps")
 READ_LANES: Final = _load("read_lanes")
@@ -45,17 +94,3 @@ AUDIT_TRADES: Final = _load("audit_trades")
 AUDIT_TRANSFERS: Final = _load("audit_transfers")
 STEP_STREAM: Final = _load("step_stream")
 STEP_LANES: Final = _load("step_lanes")
-STEP_FENCE: Final = _load("step_fence")
-STEP_ACCOUNTS: Final = _load("step_accounts")
-STEP_NEW_MARKETS: Final = _load("step_new_markets")
-STEP_TRADES: Final = _load("step_trades")
-STEP_POSITIONS: Final = _load("step_positions")
-STEP_PAYOUTS: Final = _load("step_payouts")
-STEP_TRANSFERS: Final = _load("step_transfers")
-STEP_LEDGER: Final = _load("step_ledger")
-STEP_POCKETS: Final = _load("step_pockets")
-STEP_NEW_POCKETS: Final = _load("step_new_pockets")
-STEP_MARKETS: Final = _load("step_markets")
-STEP_NEW_ORDERS: Final = _load("step_new_orders")
-STEP_ORDER_CHANGES: Final = _load("step_order_changes")
-STEP_BATCH: Final = _load("step_batch")

@@ -1,58 +1,71 @@
 """The batch statement taken apart, for a target that refuses data-modifying CTEs.
 
-The same steps run one by one between BEGIN and COMMIT, each recomputing what it needs from the same
-JSON. The client compares every command tag with what was stated, and writes what it counted into
-the batch row, whose CHECKs refuse the batch as before. What the database then no longer proves by
-itself: that every step ran, and that the counts are those of its own statements. A COMMIT that
-answers ROLLBACK is an abort.
+The same parts run one by one between BEGIN and COMMIT. Where the one statement reads what another
+part returned, a step reads what an earlier step has written (``parts/written.sql``). The client
+counts rows by the command tags, and the last step writes these counts into the row of the batch,
+whose CHECKs refuse a wrong batch as before. The database then no longer proves by itself that
+every step ran, and that the counts are those of its own statements. A COMMIT that answers ROLLBACK
+is an abort.
 """
 
 import json
-from collections.abc import Iterable, Sequence
-from typing import Final, TypeAlias
+from collections.abc import Mapping
+from typing import Final, NamedTuple, TypeAlias
 
 import asyncpg
 from asyncpg.prepared_stmt import PreparedStatement
 
-from worker.adapters.postgres import statements
+from worker.adapters.postgres.parameters import COUNTS, NO_ROWS, PARAMETERS
+from worker.adapters.postgres.statements import Composed, compose
 from worker.errors import Conflict, Refused
 from worker.ports import Statement
 
-_LANE, _EPOCH, _BATCH_NO = 0, 1, 2
-_FENCE: Final = slice(0, 9)
-_BATCH_ID, _FIRST_OFFSET, _FIRST_SEQ, _OWNER, _HASH, _FACTS, _EVENTS = range(9, 16)
-_TABLES: Final = slice(16, 26)
-_NOTHING: Final = "[]"
+
+class Part(NamedTuple):
+    """One statement of the transaction. A `domain.plan.Step` is another thing, a whole batch."""
+
+    statement: Composed
+    tables: tuple[str, ...] = ()
+    """Tables of its rows. The step is skipped if all are empty."""
+    counted_as: str = ""
+    """The parameter of the last step that says how many rows it has written."""
+    inserts: str = ""
+    """The table for which it must write every row that the batch states."""
 
 
-_TEXTS: Final = (
-    statements.STEP_FENCE,
-    statements.STEP_ACCOUNTS,
-    statements.STEP_NEW_MARKETS,
-    statements.STEP_TRADES,
-    statements.STEP_POSITIONS,
-    statements.STEP_PAYOUTS,
-    statements.STEP_TRANSFERS,
-    statements.STEP_LEDGER,
-    statements.STEP_POCKETS,
-    statements.STEP_NEW_POCKETS,
-    statements.STEP_MARKETS,
-    statements.STEP_NEW_ORDERS,
-    statements.STEP_ORDER_CHANGES,
-    statements.STEP_BATCH,
+# A market is inserted after everything that reads markets, so that none trades in its first batch.
+# An order is inserted after the changes of orders, since a batch changes only orders before it.
+STEPS: Final = (
+    Part(compose("step_fence"), counted_as="lane_rows"),
+    Part(compose("new_accounts"), ("accounts",), inserts="accounts"),
+    Part(compose("new_trades"), ("trades",), inserts="trades"),
+    Part(compose("step_positions"), ("trades",), inserts="positions"),
+    Part(compose("step_payouts"), ("payees",)),
+    Part(compose("new_transfers"), ("transfers",), inserts="transfers"),
+    Part(compose("step_ledger"), ("trades", "draws", "transfers", "payees")),
+    Part(compose("step_pockets"), ("pockets",), counted_as="pockets_moved"),
+    Part(compose("step_new_pockets"), ("pockets",), counted_as="pockets_opened"),
+    Part(
+        compose("step_markets"),
+        ("market_changes", "trades", "payees"),
+        counted_as="markets_changed",
+    ),
+    Part(compose("new_markets"), ("markets",), inserts="markets"),
+    Part(compose("order_changes"), ("order_changes",), counted_as="orders_changed"),
+    Part(compose("new_orders"), ("orders",), inserts="orders"),
+    Part(compose("step_batch"), inserts="batches"),
 )
 
-Prepared: TypeAlias = "dict[str, PreparedStatement[asyncpg.Record]]"
-"""Every step, by its text."""
+Prepared: TypeAlias = "dict[Part, PreparedStatement[asyncpg.Record]]"
 
 
 async def prepare(connection: "asyncpg.Connection[asyncpg.Record]") -> Prepared:
     """Prepare every step on a connection, before any transaction.
 
-    To PostgreSQL a worker is not idle that stands still between Parse and Bind: amid a batch it
-    would keep the lane's row from the next owner for as long as it stands.
+    PostgreSQL does not count a session between Parse and Bind as idle: a worker that stops there,
+    amid a batch, would keep the lane's row from the next owner for as long as it stops.
     """
-    prepared = {text: await connection.prepare(text) for text in _TEXTS}
+    prepared = {part: await connection.prepare(part.statement.text) for part in STEPS}
     # asyncpg leaves open what Parse began; the batch's snapshot is to begin with the batch.
     await connection.execute("SELECT 1")
     return prepared
@@ -74,107 +87,29 @@ async def commit(
 
 
 async def _run(prepared: Prepared, statement: Statement) -> None:
-    given = statement.parameters
-    lane, batch_id = given[_LANE], given[_BATCH_ID]
-    accounts, new_markets, changes, orders, order_changes, *rest = (
-        str(table) for table in given[_TABLES]
-    )
-    trades, draws, transfers, payees, pockets = rest
-
-    async def step(sql: str, *arguments: object, of: Sequence[str]) -> int:
-        """Return how many rows it wrote; what there is nothing of is not worth a round trip."""
-        if all(table == _NOTHING for table in of):
-            return 0
-        return await _execute(prepared[sql], arguments)
-
-    async def insert(table: str, stated: int, sql: str, *arguments: object) -> None:
-        written = await _execute(prepared[sql], arguments) if stated else 0
-        if written != stated:
-            raise Refused(f"{table}: {written} rows were written, {stated} stated")
-
-    first = (given[_FIRST_OFFSET], given[_FIRST_SEQ])
-    fence = (*given[_FENCE], trades, transfers, *first)
-    fenced = await _execute(prepared[statements.STEP_FENCE], fence)
-    await insert("accounts", _rows(accounts), statements.STEP_ACCOUNTS, accounts)
-    await insert("markets", _rows(new_markets), statements.STEP_NEW_MARKETS, lane, new_markets)
-    traded = await step(statements.STEP_TRADES, trades, new_markets, of=[trades])
-    await insert("positions", _legs(trades), statements.STEP_POSITIONS, trades)
-    paid = await step(statements.STEP_PAYOUTS, payees, changes, of=[payees])
-    await insert("transfers", _rows(transfers), statements.STEP_TRANSFERS, lane, transfers)
-    moving = (trades, draws, transfers, payees)
-    await step(statements.STEP_LEDGER, lane, batch_id, *moving, of=moving)
-    causes = _causes(str(batch_id), trades, draws, transfers)
-    moved = await step(statements.STEP_POCKETS, causes, pockets, of=[pockets])
-    moved += await step(statements.STEP_NEW_POCKETS, causes, pockets, of=[pockets])
-    turning = (changes, trades, payees)
-    changed = await step(statements.STEP_MARKETS, lane, batch_id, *turning, of=turning)
-    await insert("orders", _rows(orders), statements.STEP_NEW_ORDERS, lane, orders)
-    ended = await step(statements.STEP_ORDER_CHANGES, lane, order_changes, of=[order_changes])
-    await insert(
-        "batches",
-        1,
-        statements.STEP_BATCH,
-        causes,
-        pockets,
-        trades,
-        changes,
-        payees,
-        batch_id,
-        lane,
-        statement.batch_no,
-        given[_FIRST_OFFSET],
-        given[3],
-        given[_FIRST_SEQ],
-        given[4],
-        given[_EPOCH],
-        given[_OWNER],
-        given[_HASH],
-        given[_FACTS],
-        given[_EVENTS],
-        fenced,
-        moved,
-        len(_named("market", *turning)) - changed + _misstated(changes),
-        _rows(order_changes) - ended,
-        _rows(trades) - traded,
-        _rows(payees) - paid,
-    )
+    names = (parameter.name for parameter in PARAMETERS)
+    given: dict[str, object] = dict(zip(names, statement.parameters, strict=True))
+    given |= dict.fromkeys(COUNTS, 0)
+    for part, query in prepared.items():
+        if part.tables and all(given[table] == NO_ROWS for table in part.tables):
+            continue
+        rows = await query.fetch(*[given[name] for name in part.statement.parameters])
+        # INSERT 0 5, UPDATE 5
+        written = int(str(query.get_statusmsg()).rsplit(" ", 1)[-1])
+        if part.counted_as:
+            given[part.counted_as] = written
+        if part.inserts and written != (stated := _stated(part.inserts, given)):
+            text = f"{written} rows were written, {stated} stated"
+            raise Refused(f"{part.inserts}: {text}")
+        for row in rows:
+            given |= dict(row)
 
 
-def _causes(batch_id: str, trades: str, draws: str, transfers: str) -> str:
-    """Return the causes of the batch's postings as JSON rows."""
-    found: Iterable[str] = (
-        batch_id,
-        *_named("trade", trades),
-        *_named("cause", draws),
-        *_named("transfer", transfers),
-    )
-    return json.dumps([{"cause": cause} for cause in found])
-
-
-def _misstated(changes: str) -> int:
-    """Return how many rows would turn a market's counters back, or into nothing."""
-    counters = ("events", "status", "outcome", "resolved_seq")
-    return sum(
-        any(type(row[name]) is not int or row[name] < 0 for name in counters)
-        for row in json.loads(changes)
-    )
-
-
-def _named(column: str, *tables: str) -> set[str]:
-    return {row[column] for table in tables for row in json.loads(table)}
-
-
-def _rows(table: str) -> int:
-    return len(json.loads(table))
-
-
-def _legs(trades: str) -> int:
-    """Return how many positions turn: one for each who traded in a market."""
-    rows = json.loads(trades)
-    return len({(row["market"], row[side]) for row in rows for side in ("buyer", "seller")})
-
-
-async def _execute(step: "PreparedStatement[asyncpg.Record]", arguments: Iterable[object]) -> int:
-    """Run a step; return the rows that its command tag counts: ``INSERT 0 5``, ``UPDATE 5``."""
-    await step.fetch(*arguments)
-    return int(str(step.get_statusmsg()).rsplit(" ", 1)[-1])
+def _stated(table: str, given: Mapping[str, object]) -> int:
+    """Return how many rows of a table the batch states. Both sides of a trade have a position."""
+    if table == "batches":
+        return 1
+    if table != "positions":
+        return len(json.loads(str(given[table])))
+    trades = json.loads(str(given["trades"]))
+    return len({(trade["market"], trade[side]) for trade in trades for side in ("buyer", "seller")})

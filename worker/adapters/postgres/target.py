@@ -1,10 +1,10 @@
-"""Where the database is: what PARITY_DATABASE_URL names, and how to connect to it.
+"""The target that PARITY_DATABASE_URL names, and how to connect to it.
 
     postgresql://user:password@host:port/database
     dsql://<cluster>.dsql.<region>.on.aws[:port][/postgres][?role=parity_worker]
 
-DSQL takes no session settings that PostgreSQL needs (its isolation is what we ask for, it has no
-locks), an IAM token instead of a password, and TLS that is always verified.
+PostgreSQL needs session settings for isolation and lock timeouts. DSQL has the right isolation, no
+locks, an IAM token instead of a password, and TLS that is always verified.
 """
 
 import asyncio
@@ -27,19 +27,19 @@ from worker.ports import System
 DEFAULT_ROLE: Final = "parity_worker"
 ADMIN_ROLE: Final = "admin"
 DATABASE: Final = "postgres"
-CONNECTS_A_SECOND: Final = 20.0
-"""Of one process; a cluster takes 100 a second from everybody."""
+CONNECTS_PER_SECOND: Final = 20.0
+"""Rate of one process. A cluster accepts 100 per second from all clients together."""
 CONNECTS_AT_ONCE: Final = 50
-"""What a take-over may need; a cluster takes 1,000 at once from everybody."""
+"""Burst for a take-over. A cluster accepts a burst of 1,000 from all clients together."""
 AGE_MAX_S: Final = 45 * 60.0
-"""DSQL ends a connection after an hour; ours ends earlier, between two batches."""
-# The second label is dsql-<suffix> behind AWS PrivateLink.
+"""Age at which a connection is renewed, between two batches. DSQL ends it after an hour."""
+# Through AWS PrivateLink the second label is dsql-<suffix>.
 _ENDPOINT: Final = re.compile(r"[a-z0-9]+\.dsql(?:-[a-z0-9]+)?\.([a-z0-9-]+)\.on\.aws")
 
 
 @dataclass(frozen=True, slots=True)
 class DsqlAddress:
-    """What a ``dsql://`` URL says."""
+    """The parts of a ``dsql://`` URL."""
 
     host: str
     region: str
@@ -54,14 +54,15 @@ def dsql_address(url: str) -> DsqlAddress:
     parts = urlsplit(url)
     host, query = parts.hostname or "", _query(parts.query)
     if parts.username or parts.password:
-        raise _unfit("dsql:// takes no user or password: the IAM role decides; name ?role=")
+        raise _wrong("dsql:// takes no user or password: IAM decides, use ?role= for the role")
     named = _ENDPOINT.fullmatch(host)
     region = query.get("region") or (named[1] if named else "")
     if not host or not region:
-        raise _unfit(f"{host!r} is no DSQL endpoint; write dsql://<cluster>.dsql.<region>.on.aws")
+        rule = f"{host!r} is no DSQL endpoint: use dsql://<cluster>.dsql.<region>.on.aws"
+        raise _wrong(rule)
     database = parts.path.strip("/") or DATABASE
     if named and database != DATABASE:
-        raise _unfit(f"a cluster has one database, {DATABASE}, and none {database!r}")
+        raise _wrong(f"DSQL clusters have only the database {DATABASE!r}, got {database!r}")
     return DsqlAddress(
         host=host,
         region=region,
@@ -73,19 +74,19 @@ def dsql_address(url: str) -> DsqlAddress:
 
 
 def _query(text: str) -> dict[str, str]:
-    """Read what stands behind the question mark. Raises ConfigError that names the rule."""
+    """Read the query of a ``dsql://`` URL. Raises ConfigError that names the rule."""
     pairs = parse_qs(text, keep_blank_values=True)
     if unknown := pairs.keys() - {"role", "region", "sslrootcert"}:
-        raise _unfit(f"dsql:// does not know ?{min(unknown)}=; it takes ?role=")
+        raise _wrong(f"dsql:// has no parameter ?{min(unknown)}=: use ?role=")
     for name, values in pairs.items():
         if len(values) > 1:
-            raise _unfit(f"?{name}= is given {len(values)} times; give it once")
+            raise _wrong(f"?{name}= is given {len(values)} times: give it once")
         if not values[0]:
-            raise _unfit(f"?{name}= is empty; give it a value or leave it out")
+            raise _wrong(f"?{name}= is empty: give it a value or leave it out")
     return {name: values[0] for name, values in pairs.items()}
 
 
-def _unfit(rule: str) -> ConfigError:
+def _wrong(rule: str) -> ConfigError:
     return ConfigError(f"PARITY_DATABASE_URL: {rule}")
 
 
@@ -95,25 +96,25 @@ def is_dsql(url: str) -> bool:
 
 
 def check_for_workers(url: str) -> None:
-    """Raise ConfigError for a ``dsql://`` URL that can name no cluster, or only names its admin.
+    """Raise ConfigError if a ``dsql://`` URL names no cluster, or names the role admin.
 
-    PostgreSQL's superusers cannot be told by their address: there the doctor looks at the rights.
+    The address of a PostgreSQL server does not show a superuser, so the doctor checks the rights.
     """
     if is_dsql(url) and dsql_address(url).role == ADMIN_ROLE:
-        raise _unfit(
-            f"?role={ADMIN_ROLE} may change and delete what a worker must not;"
-            f" workers run as {DEFAULT_ROLE}: leave ?role= out. {ADMIN_ROLE} is for"
-            " `parity migrate` and `parity doctor`"
+        raise _wrong(
+            f"?role={ADMIN_ROLE} may change and delete what a worker must not: workers run as"
+            f" {DEFAULT_ROLE}, so leave ?role= out. {ADMIN_ROLE} is for `parity migrate` and"
+            " `parity doctor`"
         )
 
 
 def age_s(url: str, system: System) -> float:
-    """Return how old a connection may become; jittered, so that lanes do not renew together."""
+    """Return how old a connection may become, with jitter so that lanes renew one by one."""
     return AGE_MAX_S * system.random.uniform(0.8, 1.0) if is_dsql(url) else math.inf
 
 
 def cluster(url: str) -> "Dsql":
-    """Return the one ``Dsql`` of a URL in this event loop: its tokens serve all connections."""
+    """Return the ``Dsql`` of a URL in this event loop. All its connections share one cache."""
     known = _CLUSTERS.setdefault(asyncio.get_running_loop(), {})
     if url not in known:
         known[url] = Dsql(dsql_address(url), system())
@@ -121,15 +122,15 @@ def cluster(url: str) -> "Dsql":
 
 
 class Turns:
-    """Spreads what is asked for: ``at_once`` in the beginning, then so many a second."""
+    """A rate limit: ``at_once`` turns as a burst, then ``per_second``."""
 
-    def __init__(self, a_second: float, at_once: int, system: System) -> None:
-        self._every_s, self._at_once = 1 / a_second, at_once
+    def __init__(self, per_second: float, at_once: int, system: System) -> None:
+        self._every_s, self._at_once = 1 / per_second, at_once
         self._system = system
         self._next_at_s = -math.inf
 
     async def take(self) -> None:
-        """Return when it is this caller's turn; the turn of who gives up is lost."""
+        """Wait for this caller's turn. A caller that is cancelled loses its turn."""
         now_s = self._system.clock()
         saved_s = (self._at_once - 1) * self._every_s
         at_s = max(self._next_at_s, now_s - saved_s)
@@ -139,34 +140,34 @@ class Turns:
 
 
 class Dsql:
-    """Connections to one DSQL cluster as one role: one token provider, bounded in rate."""
+    """Connections to one DSQL cluster as one role, with one token cache and a rate limit."""
 
     def __init__(self, address: DsqlAddress, system: System) -> None:
-        """Raise ConfigError when ``sslrootcert`` holds no certificates."""
+        """Raise ConfigError if ``sslrootcert`` contains no certificates."""
         self._address = address
         self._tokens = DsqlTokens(
             address.host, address.region, admin=address.role == ADMIN_ROLE, clock=system.clock
         )
-        self._turns = Turns(CONNECTS_A_SECOND, CONNECTS_AT_ONCE, system)
+        self._turns = Turns(CONNECTS_PER_SECOND, CONNECTS_AT_ONCE, system)
         try:
             self._context = ssl.create_default_context(cafile=address.ca_file)
         except OSError as error:
-            raise _unfit(f"?sslrootcert={address.ca_file}: {error}; name a PEM file") from error
+            raise _wrong(f"?sslrootcert={address.ca_file}: {error}: name a PEM file") from error
         self._context.set_alpn_protocols(["postgresql"])
 
     async def token(self) -> str:
-        """Return what a connection gives as its password. Raises Unavailable."""
+        """Return the password of a connection. Raises Unavailable."""
         return await self._tokens.token()
 
     @property
     def action(self) -> str:
-        """Return what IAM must allow who connects."""
+        """Return the action that IAM must allow for connecting."""
         return f"dsql:DbConnect{'Admin' if self._address.role == ADMIN_ROLE else ''}"
 
     async def connect(
         self, settings: Mapping[str, str], *, timeout_s: float
     ) -> "asyncpg.Connection[asyncpg.Record]":
-        """Connect with a token. TLS from the first byte, certificate and name verified."""
+        """Connect with a token, and with TLS from the first byte, certificate and name verified."""
         await self._turns.take()
         address = self._address
         try:
@@ -183,12 +184,12 @@ class Dsql:
                 command_timeout=timeout_s,
             )
         except asyncpg.PostgresError:
-            # Refused with this token, whatever for: the next attempt comes with a new one.
+            # The server may have refused the token, so the next attempt gets a new one.
             self._tokens.forget()
             raise
 
     async def close(self) -> None:
-        """Let go of the token provider."""
+        """Close the token provider."""
         await self._tokens.close()
 
 

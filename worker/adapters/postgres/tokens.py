@@ -1,6 +1,6 @@
-"""IAM tokens for Aurora DSQL: what a connection gives as its password.
+"""IAM tokens for Aurora DSQL, the passwords of its connections.
 
-One client is kept, and one token serves every connection made within 80 % of its life.
+One client is kept, and a token serves every connection that opens within 80 % of its life.
 """
 
 from contextlib import AsyncExitStack
@@ -16,7 +16,7 @@ _MODELS: Final = {"dsql": ("service-2", "endpoint-rule-set-1")}
 
 
 class DsqlTokens:
-    """Tokens to connect to one cluster as one role. ``admin``, who migrates, has its own kind."""
+    """Tokens to connect to one cluster as one role. The role ``admin`` needs its own kind."""
 
     def __init__(self, host: str, region: str, *, admin: bool, clock: Monotonic) -> None:
         self._host, self._region, self._admin = host, region, admin
@@ -25,18 +25,18 @@ class DsqlTokens:
         self._client: AioBaseClient | None = None
 
     async def token(self) -> str:
-        """Return a token that is good for some minutes. Raises Unavailable."""
+        """Return a token that is valid for some minutes. Raises Unavailable."""
         try:
             return await self._cache.token()
         except NoToken as error:
             raise Unavailable(str(error)) from error
 
     def forget(self) -> None:
-        """Mint the next one anew: this one was refused."""
+        """Drop the token, which was refused. The next call creates another."""
         self._cache.forget()
 
     async def close(self) -> None:
-        """Let go of the client."""
+        """Close the client."""
         self._client = None
         self._cache.forget()
         await self._open.aclose()

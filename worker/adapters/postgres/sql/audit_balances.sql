@@ -1,3 +1,3 @@
--- What all accounts together are told to have.
+-- Sum of the balances that all accounts see.
 SELECT coalesce(sum(balance), 0)::bigint AS balance
   FROM balances

@@ -1,4 +1,4 @@
--- Which of some causes are batches. $1 causes, $2 row limit
+-- Causes that are batches. $1 causes, $2 row limit
 SELECT batch_id
   FROM batches
  WHERE batch_id = ANY ($1::text[]::uuid[])

@@ -1,6 +1,6 @@
--- What some causes posted. $1 causes, $2 row limit
+-- Postings of some causes. $1 causes, $2 row limit
 SELECT cause, account, lane, market, kind, amount
-  FROM ledger
+  FROM all_postings
  WHERE cause = ANY ($1::text[]::uuid[])
- ORDER BY cause, account, lane, market
+ ORDER BY cause, account, lane, market, kind
  LIMIT $2

@@ -5,6 +5,6 @@ SELECT market::text, market_id, operator_id, payout, title, status, outcome, mar
   FROM markets
  WHERE lane = $1
    AND market > $2
-   AND status < 4
+   AND status < {market.SETTLED}
  ORDER BY market
  LIMIT $3

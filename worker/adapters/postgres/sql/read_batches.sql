@@ -1,5 +1,5 @@
--- Batches of a lane as they were written, facts left out. $1 batch ids, $2 row limit
-SELECT batch_no, first_offset, next_offset, first_seq, last_seq, owner, events
+-- Events of some batches of a lane, with their seqs. $1 batch ids, $2 row limit
+SELECT batch_no, events, first_seq, last_seq
   FROM batches
  WHERE batch_id = ANY ($1::text[]::uuid[])
  ORDER BY batch_no

@@ -5,6 +5,6 @@ SELECT (SELECT coalesce(sum(balance), 0) FROM pockets WHERE account = ANY ($1::t
            AS cash,
        (SELECT count(*) FROM pockets WHERE account = ANY ($1::text[]::uuid[]) AND balance < 0)
            AS negative_balances,
-       (SELECT coalesce(sum(amount), 0) FROM ledger WHERE cause = ANY ($3::text[]::uuid[]))::bigint
+       (SELECT coalesce(sum(amount), 0) FROM all_postings WHERE cause = ANY ($3::text[]::uuid[]))::bigint
            AS ledger_sum,
-       (SELECT count(*) FROM ledger WHERE cause = ANY ($3::text[]::uuid[])) AS postings
+       (SELECT count(*) FROM all_postings WHERE cause = ANY ($3::text[]::uuid[])) AS postings

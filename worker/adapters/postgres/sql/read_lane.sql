@@ -1,4 +1,4 @@
--- Where a lane stands, and the plan of its last batch.
+-- Epoch and last batch of a lane, and the plan of a batch.
 -- $1 lane, $2 batch_id to look for
 SELECT l.epoch, l.batch_no, b.plan_hash
   FROM lanes l

@@ -1,5 +1,5 @@
--- Where the lanes of some streams stand. $1 streams, $2 row limit
-SELECT lane, stream, partition, owner, batch_no, next_offset, last_seq, trades
+-- Positions and owners of the lanes of some streams. $1 streams, $2 row limit
+SELECT lane, stream, partition, owner, batch_no, next_offset, last_seq
   FROM lanes
  WHERE stream = ANY ($1::text[])
  ORDER BY lane

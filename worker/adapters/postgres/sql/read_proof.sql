@@ -17,12 +17,12 @@ SELECT (SELECT coalesce(sum(trades), 0) FROM lanes)::bigint AS trades,
           LEFT JOIN (SELECT p.market, sum(greatest(p.quantity, 0)) AS longs
                        FROM positions p GROUP BY p.market) AS held
             ON held.market = m.market
-         WHERE m.status < 3 AND m.open_interest <> coalesce(held.longs, 0))
+         WHERE m.status < {market.SETTLING} AND m.open_interest <> coalesce(held.longs, 0))
            AS open_interest_mismatches,
-       (SELECT count(*) FROM markets WHERE status = 1) AS markets_open,
-       (SELECT count(*) FROM markets WHERE status = 2) AS markets_halted,
-       (SELECT count(*) FROM markets WHERE status = 3) AS markets_settling,
-       (SELECT count(*) FROM markets WHERE status = 4) AS markets_settled,
+       (SELECT count(*) FROM markets WHERE status = {market.OPEN}) AS markets_open,
+       (SELECT count(*) FROM markets WHERE status = {market.HALTED}) AS markets_halted,
+       (SELECT count(*) FROM markets WHERE status = {market.SETTLING}) AS markets_settling,
+       (SELECT count(*) FROM markets WHERE status = {market.SETTLED}) AS markets_settled,
        (SELECT coalesce(sum(batch_no), 0) FROM lanes)::bigint AS batches,
        (SELECT coalesce(sum(last_seq), 0) FROM lanes)::bigint AS events,
        (SELECT coalesce(sum(batch_no - published_batch_no), 0) FROM lanes)::bigint AS batches_unpublished
