@@ -60,6 +60,7 @@ from worker.adapters.kafka import AiokafkaBroker, Deadlines, Security
 from worker.adapters.kafka.batches import AnyNamesBuilder
 from worker.adapters.kafka.consumer import AiokafkaConsumer
 from worker.adapters.kafka.iam import BearerTokens, Dialogue
+from worker.adapters.kafka.reader import AiokafkaReader
 from worker.embedded import EmbeddedKafka
 from worker.embedded import kafka as embedded_kafka
 from worker.embedded.kafka import Broker
@@ -422,6 +423,25 @@ async def test_a11_stop_without_broker_raises_cancellation(kafka: Kafka) -> None
     finally:
         await asyncio.to_thread(kafka.server.restart)
         await consumer._client.close()
+
+
+@pytest.mark.shows("A11")
+async def test_a11_port_reader_leaves_no_connection(kafka: Kafka) -> None:
+    await kafka.write(1)
+    settings = {
+        "bootstrap_servers": kafka.server.bootstrap,
+        "request_timeout_ms": 3_000,
+        "retry_backoff_ms": 120_000,
+    }
+    async with AiokafkaReader(settings, [kafka.ours], Deadlines()) as reader:
+        reader.seek(kafka.ours, 0)
+        await eventually(lambda: reader.poll(0.1))
+        consumer: Any = reader._open()
+        with kafka.paused():
+            await eventually(lambda: sleeps_after_a_failure(consumer))
+        await reader.ends()
+        assert consumer._fetcher._pending_tasks
+    assert not any(each.connected() for each in consumer._client._conns.values())
 
 
 def sleeps_after_a_failure(consumer: AIOKafkaConsumer) -> bool:

@@ -47,6 +47,13 @@ CLIENTS: Final = (
         "await self._kafka.send_batch(batch, topic, partition=partition)",
         tests(f"{BROKER}::test_nothing_is_published_after_refused_batch"),
     ),
+    mutant(
+        "leave connections open if a stop meets a failed fetch",
+        f"{KAFKA}/group.py",
+        "    await stop_within(seconds, kafka.stop())\n    await sever(kafka)\n",
+        "    await stop_within(seconds, kafka.stop())\n",
+        tests(f"{TRAPS}::test_a11_port_reader_leaves_no_connection"),
+    ),
 )
 
 BATCHES: Final = (

@@ -34,7 +34,7 @@ from tests.support.eventually import eventually
 from worker import app, config
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.kafka.batches import AnyNamesBuilder, Turn, UnreadableBatch
-from worker.adapters.kafka.deadline import stop_within
+from worker.adapters.kafka.group import stop_consumer
 from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.postgres.migrate import migrate
 from worker.domain.ids import partition_of
@@ -108,8 +108,7 @@ class Log:
         return {TopicPartition(*partition): end for partition, end in found.items()}
 
     async def stop(self) -> None:
-        # In a task, because after an outage aiokafka raises a CancelledError by itself.
-        await stop_within(STOP_S, self._consumer.stop())
+        await stop_consumer(self._consumer, STOP_S)
 
 
 @dataclass

@@ -20,11 +20,10 @@ from worker.adapters.kafka.deadline import (
     cancelled,
     require_brokers,
     seen,
-    stop_within,
     translated,
 )
 from worker.adapters.kafka.faults import FetchFaults, Kind
-from worker.adapters.kafka.group import Listener, round_robin, sever
+from worker.adapters.kafka.group import Listener, round_robin, stop_consumer
 from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.system import system
 from worker.errors import BrokerError, OffsetOutOfRange
@@ -190,8 +189,7 @@ class AiokafkaConsumer:
         kafka, self._kafka = self._kafka, None
         self._held = frozenset()
         if kafka is not None:
-            await stop_within(self._deadlines.close_s, kafka.stop())
-            await sever(kafka)
+            await stop_consumer(kafka, self._deadlines.close_s)
             await cancelled([self._hint])
 
     def _open(self) -> AIOKafkaConsumer:

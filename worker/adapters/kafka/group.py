@@ -51,6 +51,15 @@ class Listener(ConsumerRebalanceListener):
         await self._revoked(revoked)
 
 
+async def stop_consumer(kafka: AIOKafkaConsumer, seconds: float) -> None:
+    """Stop a consumer within ``seconds`` and a second or two, and close all its connections.
+
+    aiokafka's ``stop`` leaves them open if it meets a fetch that pauses after a failure (A11).
+    """
+    await stop_within(seconds, kafka.stop())
+    await sever(kafka)
+
+
 async def sever(kafka: AIOKafkaConsumer) -> None:
     """Close the connections and tasks that an unfinished ``stop`` left.
 

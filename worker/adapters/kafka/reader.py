@@ -8,7 +8,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka import TopicPartition as KafkaPartition
 
 from worker.adapters.kafka.batches import Turn, UnreadableBatch, records_of
-from worker.adapters.kafka.deadline import answered_within, require_brokers, stop_within
+from worker.adapters.kafka.deadline import answered_within, require_brokers
+from worker.adapters.kafka.group import stop_consumer
 from worker.adapters.kafka.settings import Deadlines
 from worker.errors import BrokerError
 from worker.ports import Record, TopicEnd, TopicPartition
@@ -51,7 +52,7 @@ class AiokafkaReader:
                 kafka.seek(partition, 0)
             kafka.pause(*held)
         except BaseException:
-            await stop_within(self._deadlines.close_s, kafka.stop())
+            await stop_consumer(kafka, self._deadlines.close_s)
             raise
         self._kafka = kafka
         return self
@@ -59,10 +60,10 @@ class AiokafkaReader:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: object, trace: TracebackType | None
     ) -> None:
-        """Close within ``close_s``."""
+        """Close within ``close_s`` and a second or two."""
         kafka, self._kafka = self._kafka, None
         if kafka is not None:
-            await stop_within(self._deadlines.close_s, kafka.stop())
+            await stop_consumer(kafka, self._deadlines.close_s)
 
     async def ends(self) -> dict[TopicPartition, int]:
         """Return the next offset to be written of each partition."""
