@@ -22,6 +22,7 @@ TRADES: Final = "test_nothing_is_traded_with"
 RESOLUTION: Final = "test_no_market_turns_with"
 TRANSFERS: Final = "test_no_money_comes_or_goes_with"
 ORDERS: Final = "test_no_order_is_written_with"
+FILLED_BEFORE: Final = "test_no_order_is_written_after_a_fill_with"
 
 
 def step(name: str) -> str:
@@ -413,8 +414,7 @@ ORDER_ROWS: Final = (
         part("order_changes"),
         " AND o.leaves >= u.leaves",
         "",
-        (ORDERS, "leaves that rise"),
-        "leaves that rise to less than was asked for",
+        (FILLED_BEFORE, "leaves that rise to less than was asked for"),
     ),
     Mutant(
         "change an order that the batch inserts, in steps",
