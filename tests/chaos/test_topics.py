@@ -17,6 +17,7 @@ from aiokafka.admin import AIOKafkaAdminClient, NewPartitions, RecordsToDelete
 
 from producers.encode import encode
 from tests.chaos.scene import copied, stop, trading
+from tests.support import consumers
 from tests.support.books import buy, deposit
 from tests.support.databases import execute, name_of
 from tests.support.eventually import eventually
@@ -181,7 +182,7 @@ async def _remember(system: System, group_id: str, offset: int) -> None:
         consumer.assign(held)
         await consumer.commit(dict.fromkeys(held, offset))
     finally:
-        await consumer.stop()
+        await consumers.stop(consumer)
 
 
 # The brokers lose published events.

@@ -54,6 +54,7 @@ from aiokafka.record.memory_records import MemoryRecords
 from typing_extensions import override
 
 from producers.client import OrderPublisher, TopicUnfit
+from tests.support import consumers
 from tests.support.eventually import eventually
 from worker.adapters.iam import TokenCache
 from worker.adapters.kafka import AiokafkaBroker, Deadlines, Security
@@ -111,7 +112,7 @@ class Kafka:
         settings = {"auto_offset_reset": "none", **options}
         consumer = AIOKafkaConsumer(bootstrap_servers=self.server.bootstrap, **settings)
         await consumer.start()
-        self.stack.push_async_callback(consumer.stop)
+        self.stack.push_async_callback(consumers.stop, consumer)
         consumer.assign([self.partition])
         consumer.seek(self.partition, offset)
         return consumer
@@ -128,7 +129,7 @@ class Kafka:
         )
         consumer.subscribe([self.partition.topic], listener=listener)
         await consumer.start()
-        self.stack.push_async_callback(consumer.stop)
+        self.stack.push_async_callback(consumers.stop, consumer)
         return consumer
 
     async def port(self, told: "Told", deadlines: Deadlines | None = None) -> AiokafkaConsumer:

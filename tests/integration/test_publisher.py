@@ -30,6 +30,7 @@ from producers import (
     uniform,
 )
 from producers.encode import check, encode
+from tests.support import consumers
 from tests.support.books import cancel, deposit, open_market, place
 from tests.support.eventually import eventually
 from tests.support.listener import Listener
@@ -110,7 +111,7 @@ async def read(bootstrap: str, *names: str) -> list[Written]:
                 ]
         return found
     finally:
-        await consumer.stop()
+        await consumers.stop(consumer)
 
 
 def key_of(command: Publishable) -> str:

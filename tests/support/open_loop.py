@@ -14,6 +14,8 @@ from typing import Final, Generic, TypeVar
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
+from tests.support import consumers
+
 TICK_S: Final = 0.002
 """Shortest pause between two sends of due orders."""
 _EVENT: Final = re.compile(rb'"offset":(\d+),"index":(\d+)')
@@ -45,7 +47,7 @@ class Watcher:
             await kafka.seek_to_end()
             yield cls(kafka)
         finally:
-            await kafka.stop()
+            await consumers.stop(kafka)
 
     @property
     def answered(self) -> int:

@@ -61,7 +61,6 @@ def watched() -> Iterator[Steps]:
     finally:
         asyncio.Handle._run = run  # type: ignore[method-assign]
         gc.set_threshold(*thresholds)
-        gc.unfreeze()
 
 
 def _processor_s(work: Callable[[], None]) -> float:

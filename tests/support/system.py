@@ -28,13 +28,12 @@ from pydantic import SecretStr
 
 from producers.client import OrderPublisher
 from producers.encode import Publishable
-from tests.support import dialect, invariants
+from tests.support import consumers, dialect, invariants
 from tests.support.books import deposit, open_market
 from tests.support.eventually import eventually
 from worker import app, config
 from worker.adapters.kafka import AiokafkaBroker
 from worker.adapters.kafka.batches import AnyNamesBuilder, Turn, UnreadableBatch
-from worker.adapters.kafka.group import stop_consumer
 from worker.adapters.kafka.settings import Deadlines
 from worker.adapters.postgres.migrate import migrate
 from worker.domain.ids import partition_of
@@ -50,7 +49,6 @@ ANSWERED_S: Final = 60.0
 RICH: Final = 10**9
 REFUSED_S: Final = 300.0
 BROKERS_DEFAULT: Final = -1
-STOP_S: Final = 10.0
 RAW_BATCH_BYTES: Final = 10**6
 _LANES: Final = (
     "SELECT s.topic, l.partition, l.next_offset, l.last_seq, l.resume"
@@ -108,7 +106,7 @@ class Log:
         return {TopicPartition(*partition): end for partition, end in found.items()}
 
     async def stop(self) -> None:
-        await stop_consumer(self._consumer, STOP_S)
+        await consumers.stop(self._consumer)
 
 
 @dataclass
