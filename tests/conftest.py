@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Final, Protocol
 
 import pytest
+import structlog
 
 from tests.support import dialect
 from tests.support.databases import created, execute, named
@@ -70,6 +71,12 @@ def pytest_collection_finish() -> None:
     """Leave what exists by now out of later searches for garbage. They took a third of the time."""
     gc.collect()
     gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def plain_log() -> None:
+    """Undo what an earlier test of this process configured, as a command does when it starts."""
+    structlog.reset_defaults()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import pytest
 from aiokafka import TopicPartition as KafkaPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from structlog.testing import capture_logs
 
 from producers.encode import encode
 from tests.support.books import buy, deposit, open_market, sell
@@ -193,23 +194,24 @@ async def test_small_event_batches_are_reported_and_waited_for(
 
 
 async def test_first_start_begins_at_first_available_record(
-    system: System, admin: AIOKafkaAdminClient, capsys: pytest.CaptureFixture[str]
+    system: System, admin: AIOKafkaAdminClient
 ) -> None:
     """Retention has removed the beginning, and nothing was ever answered."""
     market = system.market(0)
     await system.publish(*(open_market(market) for _ in range(3)))
     await _forget(admin, system.settings.orders_topic, {0: 2})
 
-    member = await system.member()
-    await system.publish(deposit("a", RICH))
-    await eventually(lambda: system.events("DEPOSITED"))
-    await system.publish(buy(market, "a", 1, 10, "first"))
-    await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="first"))
+    with capture_logs() as lines:
+        member = await system.member()
+        await system.publish(deposit("a", RICH))
+        await eventually(lambda: system.events("DEPOSITED"))
+        await system.publish(buy(market, "a", 1, 10, "first"))
+        await eventually(lambda: system.events("ORDER_ACCEPTED", order_id="first"))
     (opened,) = await system.events("MARKET_OPENED")
 
     assert opened["offset"] == 2
     assert member.lanes_ready == 4
-    assert "lane_begins_late" in "".join(capsys.readouterr())
+    assert "lane_begins_late" in [line["event"] for line in lines]
 
 
 async def test_late_beginning_counts_as_no_lag(system: System, admin: AIOKafkaAdminClient) -> None:
