@@ -193,18 +193,26 @@ def answered(lane: LaneHistory, contents: TopicContents, findings: Findings) -> 
     for event in contents.events:
         if event["index"] == 0:
             answers[event["offset"]].append(event)
-    asked: dict[object, Command] = {}
+    first: list[tuple[Json, Received]] = []
     for record in lane.inputs:
         if record.offset < lane.row.next_offset and record.offset not in waiting:
             found = answers.pop(record.offset, [])
             of = (lane.route.topic, lane.route.partition, record, found)
             findings.require(found, "unanswered", "{}[{}] {}", *of[:3])
             findings.require(len(found) < 2, "answer_twice", "{}[{}] {}: {}", *of)  # noqa: PLR2004
-            for event in found[:1]:
-                fits = _fits(event, record.command, asked)
-                findings.require(fits, "answer_unfit", "{}[{}] {}: {}", *of)
+            first += [(event, record) for event in found[:1]]
+    # A command that waited is answered after later ones, and takes its id only then.
+    asked: dict[object, Command] = {}
+    for event, record in sorted(first, key=_by_seq):
+        fits = _fits(event, record.command, asked)
+        findings.require(fits, "answer_unfit", "{} {}: {}", lane.route, record, event)
     nothing = next(iter(answers.values()), None)
     findings.require(not answers, "answer_to_nothing", "{}: {}", lane.route, nothing)
+
+
+def _by_seq(answer: tuple[Json, Received]) -> int:
+    seq: int = answer[0]["seq"]
+    return seq
 
 
 def _waiting(row: AuditedLane) -> frozenset[Offset]:

@@ -17,13 +17,14 @@ from tests.support.books import (
     deposit,
     market_at,
     open_market,
+    orders_home,
     resolve,
     sell,
     withdraw,
 )
 from tests.support.fake_store import FakeBooks
-from tests.support.history import batches_of, lane_rows, rows_of
-from worker.audit.event_log import LaneHistory
+from tests.support.history import batches_of, lane_history, lane_rows, rows_of
+from worker.audit.event_log import LaneHistory, TopicContents, answered
 from worker.audit.history import History
 from worker.audit.invariants import INVARIANT_OF, INVARIANTS, Findings
 from worker.audit.records import COLUMNS, AuditedLane, StoredBatch
@@ -31,7 +32,8 @@ from worker.audit.recount import recount
 from worker.audit.tables import Tables
 from worker.domain.commands import Outcome, PlaceOrder, Received, TimeInForce, Unreadable
 from worker.domain.facts import Limits
-from worker.domain.units import Offset, Quantity
+from worker.domain.state import LaneState
+from worker.domain.units import MarketId, Offset, Quantity
 from worker.ports import Record
 from worker.wire import journal
 
@@ -527,3 +529,18 @@ def test_every_invariant_has_rules_or_a_reason() -> None:
     assert list(INVARIANTS) == [f"I{number}" for number in range(1, 21)]
     without_rules = {n for n, i in INVARIANTS.items() if not (i.rows or i.history)}
     assert without_rules == {n for n, i in INVARIANTS.items() if i.unchecked} == {"I14"}
+
+
+@pytest.mark.parametrize(("busy_seq", "fits"), [(5, True), (7, False)])
+def test_repeat_of_waiting_order_may_be_refused_first(busy_seq: int, fits: bool) -> None:
+    """The market is swept. The order waits, and its repeat finds no more room to wait."""
+    command = buy(MarketId("m"), "a", 1, 10, "x")
+    inputs = [Received(Offset(offset), 0, "", command) for offset in (0, 1)]
+    accepted = {"type": "ORDER_ACCEPTED", "seq": 6, "offset": 0, "index": 0}
+    busy = {"type": "ORDER_REJECTED", "reason": "MARKET_BUSY", "offset": 1, "index": 0}
+    findings = Findings()
+    events = [accepted, {**busy, "seq": busy_seq}]
+    lane = lane_history(LaneState(orders_home(0)), inputs, ())
+    passed = replace(lane, row=lane.row._replace(next_offset=2))
+    answered(passed, TopicContents(events), findings)
+    assert (findings.count("answer_unfit") == 0) == fits
