@@ -81,6 +81,8 @@ async def _play(opening: Opening, options: Options, crew: Crew, show: Show) -> S
         sums = await evidence.sums(stage.names[0])
     books = Books(settings.database_url.get_secret_value(), timeout_s=timeout_s(settings))
     audit = await audit_history(books, stage.broker, stage.outputs, SYSTEM.clock, stage.names)
+    for violation in audit.result.violations:
+        show.say(f"  {violation.line()}")
     return prove(audit, sums, result)
 
 
