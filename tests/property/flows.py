@@ -30,8 +30,8 @@ PROFILE: Final = os.environ.get("HYPOTHESIS_PROFILE", "")
 EXAMPLES: Final = {"thorough": 5_000, "brief": 25}
 law = settings(
     max_examples=EXAMPLES.get(PROFILE, 200),
-    # The coverage floor runs the brief ones, and may not depend on chance.
-    derandomize=PROFILE == "brief",
+    # The coverage floor runs the brief ones. Neither it nor a mutant's killer may depend on chance.
+    derandomize=PROFILE == "brief" or settings().derandomize,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
 )
